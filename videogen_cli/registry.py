@@ -1,0 +1,195 @@
+"""What a model is, as data: a plugin declares a :class:`ModelSpec` and shared code does the rest.
+
+Plugins are found through the entry-point group ``vgen.models``; nothing of a plugin is imported before it is named.
+Strings of the form ``"package.module:attribute"`` are imported when first needed, so that declarations never pull
+in MindSpore.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from videogen_cli.config import Layer, ModelConfig, Resolved, load_yaml, resolve
+from videogen_cli.errors import UsageError, did_you_mean
+
+GROUP = "vgen.models"
+
+
+@dataclass(frozen=True)
+class ComponentSpec:
+    """One network. ``build`` is called with the params found in the config section named ``name``."""
+
+    name: str
+    build: str
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One way to train. ``trains`` and ``frozen`` name components; ``objective`` makes batches and losses."""
+
+    name: str
+    objective: str
+    trains: tuple[str, ...]
+    frozen: tuple[str, ...] = ()
+    help: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # nested config values this stage starts from
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """A condition that ``vgen infer --input NAME=PATH`` accepts."""
+
+    name: str
+    kind: str  # image | video | npy
+    help: str = ""
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class CheckpointSpec:
+    """A published container and how its keys map to components.
+
+    ``key_map`` is a :class:`videogen_cli.weights.keymap.KeyMap` whose targets are ``<component>.<parameter>``.
+    ``params`` is a function that turns the original's hyper-parameters (as in manifests and golden cases) into
+    ``{component: params}``.
+    """
+
+    type: str
+    components: tuple[str, ...]
+    key_map: str
+    params: str
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything vgen knows about a system."""
+
+    name: str
+    title: str
+    summary: str
+    config: type[ModelConfig]
+    components: tuple[ComponentSpec, ...]
+    pipeline: str
+    stages: tuple[StageSpec, ...] = ()
+    inputs: tuple[InputSpec, ...] = ()
+    checkpoints: tuple[CheckpointSpec, ...] = ()
+    parity: Mapping[str, str] = field(default_factory=dict)  # golden-case component -> function(case) -> outputs
+    device: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # target -> device settings
+    presets_dir: Path | None = None
+    default_preset: str = "tiny"
+    source: str = ""  # paper and upstream repository
+
+    def component(self, name: str) -> ComponentSpec:
+        """Return the component called ``name``."""
+        return _named(name, {c.name: c for c in self.components}, "component", self.name)
+
+    def stage(self, name: str) -> StageSpec:
+        """Return the stage called ``name``."""
+        return _named(name, {s.name: s for s in self.stages}, "stage", self.name)
+
+    def presets(self) -> dict[str, Path]:
+        """Return the presets by name, in alphabetical order."""
+        folder = self.presets_dir or configs_dir() / self.name
+        return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _named(name: str, table: Mapping[str, Any], kind: str, model: str) -> Any:
+    if name not in table:
+        raise UsageError(f"{model} has no {kind} '{name}'", hint=did_you_mean(name, table))
+    return table[name]
+
+
+def configs_dir() -> Path:
+    """Return the folder of presets: inside an installed package, or at the root of a checkout."""
+    package = Path(__file__).parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def load_attr(reference: str) -> Any:
+    """Import ``"package.module:attribute"`` and return the attribute."""
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+@cache
+def _entry_points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
+
+
+def model_names() -> list[str]:
+    """List the models that can be named on the command line."""
+    return list(_entry_points())
+
+
+@cache
+def spec(name: str) -> ModelSpec:
+    """Return the declaration of the model called ``name``.
+
+    Raises:
+        UsageError: there is no such model; the hint names the nearest ones.
+    """
+    points = _entry_points()
+    if name not in points:
+        raise UsageError(f"there is no model '{name}'", hint=did_you_mean(name, points))
+    return points[name].load()
+
+
+def layers_for(
+    model: ModelSpec,
+    *,
+    preset: str | None,
+    stage: str | None = None,
+    target: str = "cpu",
+    file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> list[Layer]:
+    """Collect the layers of a run's config, lowest first (see the module ``config``)."""
+    layers: list[Layer] = []
+    if profile := model.device.get(target):
+        layers.append(Layer(f"{model.name} on {target}", {"device": profile}))
+    if stage:
+        layers.append(Layer(f"stage {stage}", model.stage(stage).defaults))
+    if preset:
+        presets = model.presets()
+        path = _named(preset, presets, "preset", model.name)
+        values = load_yaml(path)
+        values.pop("description", None)
+        stages = values.pop("stages", None) or {}
+        layers.append(Layer(f"preset {preset}", values))
+        if stage and stages.get(stage):
+            layers.append(Layer(f"preset {preset}, stage {stage}", stages[stage]))
+    if file:
+        layers.append(Layer(str(file), load_yaml(file)))
+    if overrides:
+        layers.append(Layer("command line", overrides))
+    if options:
+        layers.append(Layer("options", options))
+    return layers
+
+
+def resolve_config(model: ModelSpec, *, target: str | None = None, **choice: Any) -> Resolved:
+    """Resolve a run's config; ``choice`` is what :func:`layers_for` takes.
+
+    The target decides which device profile applies, and the config may name the target, so a config that names
+    another one than expected is resolved a second time with that one's profile.
+    """
+    from videogen_cli.runtime.target import detect_target
+
+    guess = target or detect_target()
+    resolved = resolve(model.config, layers_for(model, target=guess, **choice))
+    wanted = resolved.config.device.target
+    if wanted not in ("auto", guess):
+        resolved = resolve(model.config, layers_for(model, target=wanted, **choice))
+        guess = wanted
+    resolved.config.device.target = guess
+    return resolved
