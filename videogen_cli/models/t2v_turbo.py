@@ -1,0 +1,112 @@
+"""T2V-Turbo: few-step text-to-video, distilled from VideoCrafter2.
+
+Li et al., "T2V-Turbo" (arXiv 2405.18750); upstream Ji4chenLi/t2v-turbo and AILab-CVC/VideoCrafter. This file only
+declares; the pipeline, the training objectives, the key maps, and the parity functions sit beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from videogen_cli.config import ModelConfig
+from videogen_cli.nets.params import AutoencoderKLParams, CLIPTextParams, UNet3DParams
+from videogen_cli.registry import CheckpointSpec, ComponentSpec, ModelSpec, StageSpec
+
+
+@dataclass
+class DiffusionConfig:
+    """The forward process and how latents enter it."""
+
+    train_timesteps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    beta_schedule: str = "scaled_linear"
+    prediction_type: str = "epsilon"
+    latent_scale: float = 0.18215  # latents of the autoencoder are multiplied by this
+    origin_steps: int = 50  # length of the schedule that few-step sampling picks its steps from
+
+
+@dataclass
+class AutoencoderLossConfig:
+    """Weights of the autoencoder's training loss."""
+
+    kl_weight: float = 1e-6
+    l1_weight: float = 1.0
+    l2_weight: float = 1.0
+
+
+@dataclass
+class T2VTurboConfig(ModelConfig):
+    """Defaults are the published VideoCrafter2 teacher's; presets change them."""
+
+    unet: UNet3DParams = field(default_factory=UNet3DParams)
+    vae: AutoencoderKLParams = field(default_factory=AutoencoderKLParams)
+    text: CLIPTextParams = field(default_factory=CLIPTextParams)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    vae_loss: AutoencoderLossConfig = field(default_factory=AutoencoderLossConfig)
+    tokenizer: str = "openclip"  # "openclip", or a tokenizers JSON file ("asset:..." ships with vgen)
+
+
+_HERE = "videogen_cli.models.t2v_turbo"
+_PARITY_COMPONENTS = (
+    "unet",
+    "vae",
+    "text-encoder",
+    "lora-merged-unet",
+    "pipeline.vc2",
+    "model.vc2",
+    "scheduler",
+    "scheduler.math",
+    "ddim-solver",
+    "tokenizer.openclip",
+)
+
+SPEC = ModelSpec(
+    name="t2v-turbo",
+    title="T2V-Turbo (VideoCrafter2)",
+    summary="Text to video in a few steps: a consistency-distilled student of VideoCrafter2.",
+    source="arXiv 2405.18750; Ji4chenLi/t2v-turbo; AILab-CVC/VideoCrafter",
+    config=T2VTurboConfig,
+    components=(
+        ComponentSpec("text", "videogen_cli.nets.clip:CLIPText", "OpenCLIP text tower, penultimate layer"),
+        ComponentSpec("unet", "videogen_cli.nets.unet3d:UNet3D", "3D UNet that predicts the noise"),
+        ComponentSpec("vae", "videogen_cli.nets.vae2d:AutoencoderKL", "frame-wise autoencoder, 8x smaller latents"),
+    ),
+    pipeline=f"{_HERE}_pipeline:T2VTurboPipeline",
+    stages=(
+        StageSpec(
+            "vae",
+            objective=f"{_HERE}_train:AutoencoderObjective",
+            trains=("vae",),
+            help="train the autoencoder on single frames",
+        ),
+        StageSpec(
+            "base",
+            objective=f"{_HERE}_train:DiffusionObjective",
+            trains=("unet", "text"),
+            frozen=("vae",),
+            help="train the teacher: UNet and text tower on the diffusion loss over cached latents",
+        ),
+    ),
+    checkpoints=(
+        CheckpointSpec(
+            "vc2",
+            components=("unet", "vae", "text"),
+            key_map=f"{_HERE}_weights:VC2_KEYS",
+            params=f"{_HERE}_params:component_params",
+            help="VideoCrafter2's model.ckpt: UNet, autoencoder, and text tower in one file",
+        ),
+        CheckpointSpec(
+            "lora",
+            components=("unet",),
+            key_map=f"{_HERE}_weights:LORA_KEYS",
+            params=f"{_HERE}_params:component_params",
+            help="T2V-Turbo's unet_lora.pt: low-rank factors of the student UNet",
+        ),
+    ),
+    parity={name: f"{_HERE}_parity:{name.replace('-', '_').replace('.', '_')}" for name in _PARITY_COMPONENTS},
+    device={
+        "ascend": {"mode": "graph", "jit_level": "O1", "dtype": "fp16", "recompute": True},
+        "cpu": {"mode": "graph", "dtype": "fp32"},
+    },
+)

@@ -1,0 +1,152 @@
+"""Prompt to video: text tower, UNet under a sampler, frame-wise decoding.
+
+Shapes: ``b`` videos, ``c`` latent channels, ``f`` frames, ``h w`` latent height and width, ``H W`` pixels.
+The sampling loop runs on host arrays; only the networks run on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from videogen_cli.data.order import rng
+from videogen_cli.data.tokenizers import load_tokenizer
+from videogen_cli.diffusion import lcm, samplers
+from videogen_cli.diffusion.guidance import classifier_free
+from videogen_cli.diffusion.schedules import NoiseSchedule
+from videogen_cli.errors import UsageError
+from videogen_cli.nets.unet3d import check_latent_size
+from videogen_cli.nets.vae2d import downsample_factor
+
+SAMPLERS = ("lcm", "ddim")
+
+
+def check(config: Any) -> None:
+    """Check that a config's sizes and sampler can work; needs no device.
+
+    Raises:
+        UsageError: height or width do not divide, or the sampler does not suit the network.
+    """
+    sample, factor = config.sample, downsample_factor(config.vae)
+    if sample.sampler not in SAMPLERS:
+        raise UsageError(f"'{sample.sampler}' is not one of {', '.join(SAMPLERS)}", where="sample.sampler")
+    for key, value in (("height", sample.height), ("width", sample.width)):
+        if value % factor:
+            hint = f"The autoencoder shrinks by {factor}: use a multiple of it."
+            raise UsageError(f"{value} is not a multiple of {factor}", where=f"sample.{key}", hint=hint)
+    check_latent_size(config.unet, sample.height // factor, sample.width // factor)
+    if sample.sampler == "lcm" and not config.unet.time_cond_proj_dim:
+        hint = "Use sample.sampler=ddim, or a distilled network."
+        raise UsageError("few-step sampling needs a guidance-distilled UNet", where="unet.time_cond_proj_dim", hint=hint)
+
+
+class T2VTurboPipeline:
+    """Samples videos with the networks it is given.
+
+    Args:
+        config: a resolved ``T2VTurboConfig``.
+        cells: the components ``text``, ``unet`` and ``vae``, with weights.
+    """
+
+    check = staticmethod(check)
+
+    def __init__(self, config: Any, cells: Mapping[str, Any]) -> None:
+        self.config, self.cells = config, cells
+        self.tokenizer = load_tokenizer(config.tokenizer, config.text.context_length)
+        d = config.diffusion
+        self.schedule = NoiseSchedule.create(
+            d.beta_schedule, d.train_timesteps, d.beta_start, d.beta_end, prediction_type=d.prediction_type
+        )
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int]:
+        """Return (c, f, h, w) of one video's latents."""
+        sample, factor = self.config.sample, downsample_factor(self.config.vae)
+        return self.config.unet.in_channels, sample.num_frames, sample.height // factor, sample.width // factor
+
+    def encode_prompts(self, prompts: Sequence[str]) -> np.ndarray:
+        """Return the text states (b l d) of ``prompts``."""
+        return self.encode_tokens(self.tokenizer.encode(list(prompts)))
+
+    def encode_tokens(self, tokens: np.ndarray) -> np.ndarray:
+        """Return the text states (b l d) of token ids (b l)."""
+        return _run(self.cells["text"], tokens.astype(np.int32))
+
+    def sample(
+        self, prompts: Sequence[str], seeds: Sequence[int], callback: samplers.Callback | None = None
+    ) -> np.ndarray:
+        """Return latents (b c f h w) for ``prompts``; video i depends on ``prompts[i]`` and ``seeds[i]`` only."""
+        context = self.encode_prompts(prompts)
+        start = np.stack([rng(seed, "latents").standard_normal(self.latent_shape, np.float32) for seed in seeds])
+
+        def noise(step: int) -> np.ndarray:
+            draws = [rng(seed, "step", step).standard_normal(self.latent_shape, np.float32) for seed in seeds]
+            return np.stack(draws)
+
+        return self.sample_from(start, context, noise, callback)
+
+    def sample_from(
+        self,
+        latents: np.ndarray,
+        context: np.ndarray,
+        noise: Callable[[int], np.ndarray],
+        callback: samplers.Callback | None = None,
+    ) -> np.ndarray:
+        """Run the sampler from given noise.
+
+        Args:
+            latents: starting noise (b c f h w).
+            context: text states (b l d).
+            noise: step index -> fresh noise (b c f h w), for samplers that draw it.
+            callback: called after every step.
+        """
+        sample, steps = self.config.sample, self.config.sample.num_inference_steps
+        if sample.sampler == "lcm":
+            scale = np.full(len(latents), sample.guidance_scale, np.float32)
+            embedding = lcm.guidance_scale_embedding(scale, self.config.unet.time_cond_proj_dim)
+            timesteps = lcm.timesteps(steps, self.config.diffusion.origin_steps, self.schedule.train_timesteps)
+            return samplers.lcm(self._denoiser(context, embedding), latents, self.schedule, timesteps, noise, callback)
+        denoise = self._guided(context)
+        timesteps = samplers.ddim_timesteps(steps, self.schedule.train_timesteps)
+        return samplers.ddim(denoise, latents, self.schedule, timesteps, callback=callback)
+
+    def decode(self, latents: np.ndarray) -> np.ndarray:
+        """Decode latents (b c f h w) into uint8 frames (b f H W 3)."""
+        video = self.decode_float(latents)
+        pixels = np.clip(video, -1, 1).transpose(0, 2, 3, 4, 1)
+        return ((pixels + 1) * 127.5).astype(np.uint8)
+
+    def decode_float(self, latents: np.ndarray) -> np.ndarray:
+        """Decode latents (b c f h w), video by video, into unclamped float32 frames (b 3 f H W) of about [-1, 1]."""
+        scaled = latents / np.float32(self.config.diffusion.latent_scale)
+        frames = [_run(self.cells["vae"].decode, video.transpose(1, 0, 2, 3)) for video in scaled]
+        return np.stack(frames).transpose(0, 2, 1, 3, 4)
+
+    def _guided(self, context: np.ndarray) -> samplers.Denoise:
+        """Denoise with classifier-free guidance; both branches in one call of the network."""
+        scale = self.config.sample.guidance_scale
+        if scale == 1.0:
+            return self._denoiser(context)
+        negative = self.encode_prompts([self.config.sample.negative_prompt])
+        both = np.concatenate([context, np.repeat(negative, len(context), 0)])
+        return classifier_free(self._denoiser(both), scale)
+
+    def _denoiser(self, context: np.ndarray, timestep_cond: np.ndarray | None = None) -> samplers.Denoise:
+        unet, fps = self.cells["unet"], np.full(len(context), self.config.sample.fps, np.float32)
+
+        def denoise(latents: np.ndarray, timestep: int) -> np.ndarray:
+            steps = np.full(len(latents), timestep, np.float32)
+            if timestep_cond is None:
+                return _run(unet, latents, steps, context, fps)
+            return _run(unet, latents, steps, context, fps, timestep_cond)
+
+        return denoise
+
+
+def _run(cell: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
+    """Call a network on host arrays and bring its one output back."""
+    from mindspore import Tensor
+
+    return cell(*(Tensor(np.ascontiguousarray(array)) for array in arrays)).asnumpy()
