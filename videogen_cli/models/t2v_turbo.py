@@ -33,6 +33,7 @@ class AutoencoderLossConfig:
     kl_weight: float = 1e-6
     l1_weight: float = 1.0
     l2_weight: float = 1.0
+    foreground_weight: float = 0.0  # extra weight of pixels that are not black
 
 
 @dataclass

@@ -1,0 +1,226 @@
+"""What T2V-Turbo's stages learn from: batches, losses, validation, previews.
+
+Every batch is a pure function of (seed, step, micro-batch, rank), so a resumed run sees what an uninterrupted one
+would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from videogen_cli.data.cache import cache_key, cached_array
+from videogen_cli.data.datasets import ClipDataset
+from videogen_cli.data.order import batch_indices, rng
+from videogen_cli.data.video import write_video
+from videogen_cli.models.t2v_turbo_pipeline import T2VTurboPipeline, check
+from videogen_cli.output import Output
+from videogen_cli.runtime import functional as F
+from videogen_cli.runtime.cells import Cell
+
+ENCODE_BATCH = 64  # images per call when latents are cached
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage is given: config, networks with weights, where its weights came from, and its place among ranks."""
+
+    config: Any
+    cells: Mapping[str, Any]
+    weights: Mapping[str, str]
+    output: Output
+    rank: int = 0
+    world: int = 1
+
+
+class AutoencoderLoss(Cell):
+    """Reconstruction (L1 and L2, the foreground weighted up) plus KL, as in LDM's autoencoder without its critic.
+
+    ``construct(images (n 3 h w), noise (n z h/8 w/8), weight (n 1 h w)) -> loss, reconstruction, kl``.
+    """
+
+    def __init__(self, vae: Any, settings: Any) -> None:
+        super().__init__()
+        self.vae = vae
+        self.l1_weight, self.l2_weight, self.kl_weight = settings.l1_weight, settings.l2_weight, settings.kl_weight
+
+    def construct(self, images: Any, noise: Any, weight: Any) -> Any:
+        """Return the loss and its two parts."""
+        mean, logvar = self.vae.encode(images)
+        error = self.vae.decode(mean + F.exp(0.5 * logvar) * noise) - images
+        reconstruction = (weight * (self.l1_weight * F.abs(error) + self.l2_weight * error * error)).mean()
+        kl = 0.5 * (mean * mean + F.exp(logvar) - 1.0 - logvar).mean()
+        return reconstruction + self.kl_weight * kl, reconstruction, kl
+
+
+class AutoencoderObjective:
+    """Stage ``vae``: single frames, taken from clips at random."""
+
+    scalar_names = ("reconstruction", "kl")
+
+    def __init__(self, context: StageContext) -> None:
+        self.context, self.config = context, context.config
+        self.vae = context.cells["vae"]
+        self.trainable = {"vae": self.vae}
+        self.dataset = ClipDataset(self.config.data, self.config.seed)
+        self.loss = AutoencoderLoss(self.vae, self.config.vae_loss)
+
+    def sample_ids(self, step: int, micro: int, rank: int) -> list[int]:
+        """Return the dataset indices of a batch."""
+        train = self.config.train
+        position = step * train.accumulation + micro
+        return batch_indices(
+            self.config.seed, position, rank, self.context.world, train.batch_size, len(self.dataset)
+        ).tolist()
+
+    def batch(self, step: int, micro: int, rank: int) -> tuple[np.ndarray, ...]:
+        """Return images (n 3 h w) in [-1, 1], posterior noise, and the weight of each pixel."""
+        draws = rng(self.config.seed, "vae", step, micro, rank)
+        return self._batch(self.sample_ids(step, micro, rank), draws)
+
+    def _batch(self, indices: list[int], draws: np.random.Generator) -> tuple[np.ndarray, ...]:
+        clips = [self.dataset.item(index, draws.integers(2**31)).frames for index in indices]
+        images = np.stack([clip[draws.integers(len(clip))] for clip in clips]).astype(np.float32)
+        noise = draws.standard_normal(self._latent_shape(images), np.float32)
+        bright = images.max(1, keepdims=True) > -0.9
+        weight = np.where(bright, 1.0 + self.config.vae_loss.foreground_weight, 1.0).astype(np.float32)
+        return images, noise, weight
+
+    def _latent_shape(self, images: np.ndarray) -> tuple[int, ...]:
+        from videogen_cli.nets.vae2d import downsample_factor
+
+        factor = downsample_factor(self.config.vae)
+        return len(images), self.config.vae.embed_dim, images.shape[2] // factor, images.shape[3] // factor
+
+    def validate(self, step: int) -> dict[str, float]:
+        """Return reconstruction PSNR (dB, pixels in [-1, 1]) and the latents' statistics over 64 frames."""
+        from mindspore import Tensor
+
+        draws = rng(self.config.seed, "vae-validation")
+        images, _, _ = self._batch(draws.integers(len(self.dataset), size=64).tolist(), draws)
+        mean, logvar = (part.asnumpy() for part in self.vae.encode(Tensor(images)))
+        decoded = self.vae.decode(Tensor(mean)).asnumpy()
+        error = float(((decoded.clip(-1, 1) - images) ** 2).mean())
+        spread = {f"latent_mean_{c}": float(mean[:, c].mean()) for c in range(mean.shape[1])}
+        return {
+            "psnr": 10 * float(np.log10(4 / max(error, 1e-12))),
+            "latent_std": float(mean.std()),
+            "posterior_std": float(np.exp(0.5 * logvar).mean()),
+            **spread,
+        }
+
+    def preview(self, folder: Path, step: int) -> list[Path]:
+        """Write one clip, originals above reconstructions."""
+        from mindspore import Tensor
+
+        frames = self.dataset.item(0, 0).frames
+        decoded = self.vae.decode(self.vae.encode(Tensor(frames))[0]).asnumpy().clip(-1, 1)
+        both = np.concatenate([frames, decoded], axis=2).transpose(0, 2, 3, 1)
+        return [write_video(folder / f"step-{step}.gif", ((both + 1) * 127.5).astype(np.uint8), 8, "gif")]
+
+
+class DiffusionLoss(Cell):
+    """Noise prediction through text tower and UNet (Ho et al. 2020, equation 14).
+
+    ``construct(noisy (b c f h w), noise, timesteps (b,), ids (b l), fps (b,)) -> loss``.
+    """
+
+    def __init__(self, text: Any, unet: Any) -> None:
+        super().__init__()
+        self.text, self.unet = text, unet
+
+    def construct(self, noisy: Any, noise: Any, timesteps: Any, ids: Any, fps: Any) -> Any:
+        """Return the mean squared error of the predicted noise."""
+        error = self.unet(noisy, timesteps, self.text(ids), fps) - noise
+        return (error * error).mean()
+
+
+class DiffusionObjective:
+    """Stage ``base``: the teacher's UNet and text tower on cached latents of the frozen autoencoder."""
+
+    scalar_names = ()
+    preview_prompts = ("a red circle moving right", "a blue square moving down", "a green triangle moving left")
+
+    def __init__(self, context: StageContext) -> None:
+        self.context, self.config = context, context.config
+        cells = context.cells
+        check(self.config)
+        self.trainable = {"unet": cells["unet"], "text": cells["text"]}
+        self.loss = DiffusionLoss(cells["text"], cells["unet"])
+        self.pipeline = T2VTurboPipeline(self.config, cells)
+        self.dataset = ClipDataset(self.config.data, self.config.seed)
+        self.moments = self._cached_moments()
+        self.captions = [self.dataset.caption(index) for index in range(len(self.dataset))]
+        self.null_ids = self.pipeline.tokenizer.encode([""])[0]
+
+    def sample_ids(self, step: int, micro: int, rank: int) -> list[int]:
+        """Return the dataset indices of a batch."""
+        train = self.config.train
+        position = step * train.accumulation + micro
+        return batch_indices(
+            self.config.seed, position, rank, self.context.world, train.batch_size, len(self.dataset)
+        ).tolist()
+
+    def batch(self, step: int, micro: int, rank: int) -> tuple[np.ndarray, ...]:
+        """Return noisy latents (b c f h w), the noise, timesteps (b,), token ids (b l), fps (b,)."""
+        return self._batch(self.sample_ids(step, micro, rank), rng(self.config.seed, "diffusion", step, micro, rank))
+
+    def _batch(self, indices: list[int], draws: np.random.Generator) -> tuple[np.ndarray, ...]:
+        count, schedule = len(indices), self.pipeline.schedule
+        mean, std = np.split(np.asarray(self.moments[indices], np.float32), 2, axis=1)
+        latents = mean + std * draws.standard_normal(mean.shape, np.float32)
+        latents *= np.float32(self.config.diffusion.latent_scale)
+        noise = draws.standard_normal(latents.shape, np.float32)
+        # One timestep from each of `count` equal parts of the schedule: the loss varies less between batches.
+        share = (draws.permutation(count) + draws.random(count)) / count
+        timesteps = (share * schedule.train_timesteps).astype(np.int64)
+        dropped = draws.random(count) < self.config.data.drop_caption
+        ids = self.pipeline.tokenizer.encode([self.captions[index] for index in indices])
+        ids = np.where(dropped[:, None], self.null_ids, ids).astype(np.int32)
+        fps = np.full(count, self.config.sample.fps, np.float32)
+        noisy = schedule.add_noise(latents, noise, timesteps).astype(np.float32)
+        return noisy, noise, timesteps.astype(np.float32), ids, fps
+
+    def validate(self, step: int) -> dict[str, float]:
+        """Return the loss on a fixed set of clips, noises and timesteps."""
+        from mindspore import Tensor
+
+        draws = rng(self.config.seed, "diffusion-validation")
+        indices = draws.integers(len(self.dataset), size=self.config.train.batch_size).tolist()
+        return {"loss": float(self.loss(*(Tensor(part) for part in self._batch(indices, draws))).asnumpy())}
+
+    def preview(self, folder: Path, step: int) -> list[Path]:
+        """Sample a few fixed prompts, side by side in one GIF."""
+        latents = self.pipeline.sample(self.preview_prompts, range(len(self.preview_prompts)))
+        strip = np.concatenate(list(self.pipeline.decode(latents)), axis=2)
+        return [write_video(folder / f"step-{step}.gif", strip, self.config.sample.fps, "gif")]
+
+    def _cached_moments(self) -> np.ndarray:
+        """Return mean and standard deviation of every clip's latents, (n 2c f h w), encoded once and kept on disk."""
+        data = asdict(self.config.data)
+        key = cache_key(
+            vae=asdict(self.config.vae),
+            weights=self.context.weights.get("vae", f"seed {self.config.seed}"),
+            data={name: data[name] for name in ("num_frames", "height", "width", "frame_stride")},
+            clips=self.dataset.fingerprint(),
+        )
+        return cached_array("latents", key, self._encode_all)
+
+    def _encode_all(self) -> np.ndarray:
+        from mindspore import Tensor
+
+        vae, rows = self.context.cells["vae"], []
+        per_call = max(1, ENCODE_BATCH // self.config.data.num_frames)
+        with self.context.output.progress("caching latents", len(self.dataset)) as progress:
+            for first in range(0, len(self.dataset), per_call):
+                indices = [min(first + k, len(self.dataset) - 1) for k in range(per_call)]
+                clips = np.stack([self.dataset.item(index, 0).frames for index in indices])
+                mean, logvar = vae.encode(Tensor(clips.reshape(-1, *clips.shape[2:])))
+                moments = np.concatenate([mean.asnumpy(), np.exp(0.5 * logvar.asnumpy())], axis=1)
+                rows.append(moments.reshape(per_call, -1, *moments.shape[1:]).transpose(0, 2, 1, 3, 4))
+                progress.advance(min(per_call, len(self.dataset) - first))
+        return np.concatenate(rows)[: len(self.dataset)]
