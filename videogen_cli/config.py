@@ -77,6 +77,7 @@ class DataConfig:
 class TrainConfig:
     """The one training loop's settings."""
 
+    from_scratch: bool = False  # trained components start from random values, whatever weights are configured
     max_steps: int = 1000
     batch_size: int = 1  # per rank and accumulation step
     accumulation: int = 1

@@ -79,6 +79,7 @@ SPEC = ModelSpec(
             "vae",
             objective=f"{_HERE}_train:AutoencoderObjective",
             trains=("vae",),
+            defaults={"train": {"from_scratch": True}},
             help="train the autoencoder on single frames",
         ),
         StageSpec(
@@ -86,6 +87,7 @@ SPEC = ModelSpec(
             objective=f"{_HERE}_train:DiffusionObjective",
             trains=("unet", "text"),
             frozen=("vae",),
+            defaults={"train": {"from_scratch": True}},
             help="train the teacher: UNet and text tower on the diffusion loss over cached latents",
         ),
     ),
