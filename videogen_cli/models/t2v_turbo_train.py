@@ -18,6 +18,7 @@ from videogen_cli.data.datasets import ClipDataset
 from videogen_cli.data.order import batch_indices, rng
 from videogen_cli.data.video import write_video
 from videogen_cli.models.t2v_turbo_pipeline import T2VTurboPipeline, check
+from videogen_cli.nets.params import downsample_factor
 from videogen_cli.output import Output
 from videogen_cli.runtime import functional as F
 from videogen_cli.runtime.cells import Cell
@@ -38,7 +39,7 @@ class StageContext:
 
 
 class AutoencoderLoss(Cell):
-    """Reconstruction (L1 and L2, the foreground weighted up) plus KL, as in LDM's autoencoder without its critic.
+    """Reconstruction (L1, rounded at zero, and L2; the foreground weighted up) plus KL, as in LDM's autoencoder without its critic.
 
     ``construct(images (n 3 h w), noise (n z h/8 w/8), weight (n 1 h w)) -> loss, reconstruction, kl``.
     """
@@ -52,7 +53,7 @@ class AutoencoderLoss(Cell):
         """Return the loss and its two parts."""
         mean, logvar = self.vae.encode(images)
         error = self.vae.decode(mean + F.exp(0.5 * logvar) * noise) - images
-        reconstruction = (weight * (self.l1_weight * F.abs(error) + self.l2_weight * error * error)).mean()
+        reconstruction = (weight * (self.l1_weight * F.sqrt(error * error + 1e-8) + self.l2_weight * error * error)).mean()
         kl = 0.5 * (mean * mean + F.exp(logvar) - 1.0 - logvar).mean()
         return reconstruction + self.kl_weight * kl, reconstruction, kl
 
@@ -91,8 +92,6 @@ class AutoencoderObjective:
         return images, noise, weight
 
     def _latent_shape(self, images: np.ndarray) -> tuple[int, ...]:
-        from videogen_cli.nets.vae2d import downsample_factor
-
         factor = downsample_factor(self.config.vae)
         return len(images), self.config.vae.embed_dim, images.shape[2] // factor, images.shape[3] // factor
 
