@@ -1,0 +1,142 @@
+"""Transformers over space and over frames, as in latent diffusion's UNets.
+
+Activations between blocks are ``((b f) c h w)`` with the frames of a sample one after the other. Cells are registered
+in the original's order, which the published LoRA files depend on (AILab-CVC/VideoCrafter, lvdm/modules/attention.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from videogen_cli.nets.layers import GroupNorm, Identity, LayerNorm, Linear, Pointwise, Sequential
+from videogen_cli.runtime import functional as F
+from videogen_cli.runtime.cells import ZEROS, Cell, CellList
+
+
+class CrossAttention(Cell):
+    """Multi-head attention of tokens to a context, or to themselves when ``context_dim`` is 0."""
+
+    def __init__(self, width: int, heads: int, head_dim: int, context_dim: int = 0) -> None:
+        super().__init__()
+        self.heads, inner = heads, heads * head_dim
+        self.to_q = Linear(width, inner, bias=False)
+        self.to_k = Linear(context_dim or width, inner, bias=False)
+        self.to_v = Linear(context_dim or width, inner, bias=False)
+        self.to_out = Sequential(Linear(inner, width), Identity())
+
+    def construct(self, x: Any, context: Any) -> Any:
+        """Attend from x (n t width) to context (b m d), where n is a multiple of b.
+
+        Queries that share a context sample are laid end to end, so that a context is projected once per sample
+        instead of once per frame or pixel.
+        """
+        q, k, v = self.to_q(x), self.to_k(context), self.to_v(context)
+        out = F.attention(q.reshape(k.shape[0], -1, k.shape[2]), k, v, self.heads)
+        return self.to_out(out).reshape(x.shape)
+
+
+class GEGLU(Cell):
+    """A projection into values and gates: ``value * gelu(gate)`` (Shazeer, arXiv 2002.05202)."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.proj = Linear(width, 2 * inner)
+
+    def construct(self, x: Any) -> Any:
+        """Map (... width) to (... inner)."""
+        return F.geglu(self.proj(x))
+
+
+class FeedForward(Cell):
+    """Two layers, four times as wide in between."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.net = Sequential(GEGLU(width, 4 * width), Identity(), Linear(4 * width, width))
+
+    def construct(self, x: Any) -> Any:
+        """Map (... width) to itself."""
+        return self.net(x)
+
+
+class BasicTransformerBlock(Cell):
+    """Self-attention, then attention to a context (a second self-attention without one), then feed-forward."""
+
+    def __init__(self, width: int, heads: int, head_dim: int, context_dim: int = 0) -> None:
+        super().__init__()
+        self.reads_context = context_dim > 0
+        self.attn1 = CrossAttention(width, heads, head_dim)
+        self.ff = FeedForward(width)
+        self.attn2 = CrossAttention(width, heads, head_dim, context_dim)
+        self.norm1, self.norm2, self.norm3 = LayerNorm(width), LayerNorm(width), LayerNorm(width)
+
+    def construct(self, x: Any, context: Any) -> Any:
+        """Map x (n t width) to itself; ``context`` (b m context_dim) is not looked at without a ``context_dim``."""
+        tokens = self.norm1(x)
+        x = self.attn1(tokens, tokens) + x
+        tokens = self.norm2(x)
+        x = self.attn2(tokens, context if self.reads_context else tokens) + x
+        return self.ff(self.norm3(x)) + x
+
+
+class SpatialTransformer(Cell):
+    """A transformer over the pixels of each frame that reads the text; a block of the UNet."""
+
+    def __init__(self, channels: int, heads: int, head_dim: int, *, depth: int, context_dim: int, groups: int) -> None:
+        super().__init__()
+        inner = heads * head_dim
+        self.norm = GroupNorm(groups, channels, eps=1e-6)
+        self.proj_in = Linear(channels, inner)
+        self.transformer_blocks = CellList(
+            [BasicTransformerBlock(inner, heads, head_dim, context_dim) for _ in range(depth)]
+        )
+        self.proj_out = Linear(inner, channels, init=ZEROS)
+
+    def construct(self, h: Any, emb: Any, context: Any, motion_context: Any) -> Any:
+        """Map h ((b f) c h w) to itself, reading ``context`` (b l d)."""
+        n, c, height, width = h.shape
+        x = self.proj_in(self.norm(h).reshape(n, c, -1).permute(0, 2, 1))
+        for block in self.transformer_blocks:
+            x = block(x, context)
+        return self.proj_out(x).permute(0, 2, 1).reshape(n, c, height, width) + h
+
+
+class TemporalTransformer(Cell):
+    """A transformer over the frames at each pixel; a block of the UNet.
+
+    Without a ``context_dim`` both attentions of its blocks are among frames; with one, the second reads the motion
+    text (DEMO, arXiv 2410.24219: TemporalTransformer4Cross). It knows no positions, so frame order is left to the
+    temporal convolutions.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        head_dim: int,
+        *,
+        depth: int,
+        groups: int,
+        projection: str = "linear",
+        context_dim: int = 0,
+    ) -> None:
+        super().__init__()
+        inner = heads * head_dim
+        self.norm = GroupNorm(groups, channels, eps=1e-6)
+        dims = 1 if projection == "conv1d" else 0
+        self.proj_in = Pointwise(channels, inner, dims) if dims else Linear(channels, inner)
+        self.transformer_blocks = CellList(
+            [BasicTransformerBlock(inner, heads, head_dim, context_dim) for _ in range(depth)]
+        )
+        self.proj_out = Pointwise(inner, channels, dims, init=ZEROS) if dims else Linear(inner, channels, init=ZEROS)
+
+    def construct(self, h: Any, emb: Any, context: Any, motion_context: Any) -> Any:
+        """Map h ((b f) c h w) to itself; ``b`` is that of ``emb`` (b d)."""
+        n, c, height, width = h.shape
+        b, f = emb.shape[0], n // emb.shape[0]
+        x = self.norm(h.reshape(b, f, c, -1).permute(0, 2, 1, 3))  # statistics over frames and pixels together
+        x = self.proj_in(x.permute(0, 3, 2, 1).reshape(-1, f, c))
+        for block in self.transformer_blocks:
+            x = block(x, motion_context)
+        x = self.proj_out(x).reshape(b, height * width, f, c)
+        return x.permute(0, 2, 3, 1).reshape(n, c, height, width) + h

@@ -1,0 +1,99 @@
+"""The UNet's blocks besides its transformers (AILab-CVC/VideoCrafter, lvdm/modules/networks/openaimodel3d.py).
+
+Every block is called as ``block(h, emb, context, motion_context)`` and takes what it needs: ``h`` ((b f) c h w) with
+the frames of a sample one after the other, ``emb`` (b d) the time embedding, ``context`` and ``motion_context``
+(b l d) text states.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from videogen_cli.nets.layers import Conv2d, Conv3d, GroupNorm, Identity, Linear, Sequential, SiLU
+from videogen_cli.runtime import functional as F
+from videogen_cli.runtime.cells import ZEROS, Cell
+
+
+class TemporalConv(Cell):
+    """Four convolutions over frames with a residual, zero at the start (``TemporalConvBlock``)."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        kernel = (3, 1, 1)
+        self.conv1 = Sequential(GroupNorm(groups, channels), SiLU(), Conv3d(channels, channels, kernel))
+        self.conv2 = Sequential(GroupNorm(groups, channels), SiLU(), Identity(), Conv3d(channels, channels, kernel))
+        self.conv3 = Sequential(GroupNorm(groups, channels), SiLU(), Identity(), Conv3d(channels, channels, kernel))
+        last = Conv3d(channels, channels, kernel, init=ZEROS)
+        self.conv4 = Sequential(GroupNorm(groups, channels), SiLU(), Identity(), last)
+
+    def construct(self, x: Any) -> Any:
+        """Map (b c f h w) to itself; its norms run over frames and pixels together."""
+        return self.conv4(self.conv3(self.conv2(self.conv1(x)))) + x
+
+
+class ResBlock(Cell):
+    """Two convolutions per frame with the time embedding added in between, then the temporal convolutions."""
+
+    def __init__(self, in_channels: int, channels: int, emb_dim: int, groups: int, temporal_conv: bool) -> None:
+        super().__init__()
+        self.in_layers = Sequential(GroupNorm(groups, in_channels), SiLU(), Conv2d(in_channels, channels))
+        self.emb_layers = Sequential(SiLU(), Linear(emb_dim, channels))
+        self.out_layers = Sequential(
+            GroupNorm(groups, channels), SiLU(), Identity(), Conv2d(channels, channels, init=ZEROS)
+        )
+        self.skip_connection = Identity() if in_channels == channels else Conv2d(in_channels, channels, kernel=1)
+        self.temporal_conv = TemporalConv(channels, groups) if temporal_conv else None
+
+    def construct(self, h: Any, emb: Any, context: Any, motion_context: Any) -> Any:
+        """Map h ((b f) in_channels h w) to ((b f) channels h w)."""
+        x = self.in_layers(h)
+        n, c, height, width = x.shape
+        b, f = emb.shape[0], n // emb.shape[0]
+        x = x.reshape(b, f, c, height, width) + self.emb_layers(emb).reshape(b, 1, c, 1, 1)
+        x = self.skip_connection(h) + self.out_layers(x.reshape(n, c, height, width))
+        if self.temporal_conv is not None:
+            x = self.temporal_conv(x.reshape(b, f, c, height, width).permute(0, 2, 1, 3, 4))
+            x = x.permute(0, 2, 1, 3, 4).reshape(n, c, height, width)
+        return x
+
+
+class InputConv(Conv2d):
+    """The first convolution, called like a block."""
+
+    def construct(self, h: Any, emb: Any, context: Any, motion_context: Any) -> Any:
+        """Map h ((b f) in_channels h w) to ((b f) out_channels h w)."""
+        return F.conv2d(h, self.weight, self.bias, self.stride, self.padding)
+
+
+class Downsample(Cell):
+    """Halves height and width with a strided convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.op = Conv2d(channels, channels, stride=2, padding=(1, 1, 1, 1))
+
+    def construct(self, h: Any, emb: Any, context: Any, motion_context: Any) -> Any:
+        """Map h (n c h w) to (n c h/2 w/2)."""
+        return self.op(h)
+
+
+class Upsample(Cell):
+    """Doubles height and width by repetition, then convolves."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = Conv2d(channels, channels)
+
+    def construct(self, h: Any, emb: Any, context: Any, motion_context: Any) -> Any:
+        """Map h (n c h w) to (n c 2h 2w)."""
+        return self.conv(F.upsample_nearest(h))
+
+
+class Stage(Sequential):
+    """Blocks that run one after the other; what lies between two skip connections."""
+
+    def construct(self, h: Any, emb: Any, context: Any, motion_context: Any) -> Any:
+        """Return the last block's output."""
+        for step in self.steps:
+            h = step(h, emb, context, motion_context)
+        return h

@@ -1,0 +1,183 @@
+"""Layers with torch's parameter names, shapes and default initialisation; ``init`` replaces the last.
+
+Checkpoints then need no renaming, and a network's cell names are its published key names. Where an original holds
+layers in a list, :class:`Sequential` and :class:`Identity` keep the published indices.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from videogen_cli.runtime import functional as F
+from videogen_cli.runtime.cells import ONES, REAL, ZEROS, Cell, Init, parameter
+
+
+def constant(array: np.ndarray) -> Any:
+    """Return ``array`` as a tensor a network can hold, which is no parameter; a skeleton holds the array."""
+    if not REAL:
+        return array
+    from mindspore import Tensor
+
+    return Tensor(array)
+
+
+def torch_uniform(fan_in: int) -> Init:
+    """Return torch's default for linear and convolution layers, weights and biases alike."""
+    return Init("uniform", 1 / math.sqrt(fan_in))
+
+
+class Linear(Cell):
+    """``x @ weight.T + bias`` over the last axis."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, init: Init | None = None) -> None:
+        super().__init__()
+        init = init or torch_uniform(in_features)
+        self.weight = parameter((out_features, in_features), init)
+        self.bias = parameter((out_features,), init) if bias else None
+
+    def construct(self, x: Any) -> Any:
+        """Map (... in_features) to (... out_features)."""
+        return F.linear(x, self.weight, self.bias)
+
+
+class Pointwise(Cell):
+    """A convolution of kernel size 1 over ``dims`` axes, applied to channels-last tokens, which saves transposes."""
+
+    def __init__(self, in_channels: int, out_channels: int, dims: int, init: Init | None = None) -> None:
+        super().__init__()
+        init = init or torch_uniform(in_channels)
+        self.matrix = (out_channels, in_channels)
+        self.weight = parameter((*self.matrix, *(1,) * dims), init)
+        self.bias = parameter((out_channels,), init)
+
+    def construct(self, x: Any) -> Any:
+        """Map (... in_channels) to (... out_channels)."""
+        return F.linear(x, self.weight.reshape(self.matrix), self.bias)
+
+
+class Conv2d(Cell):
+    """A 2D convolution; ``padding`` is (top, bottom, left, right), by default what keeps the size at stride 1."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 3,
+        *,
+        stride: int = 1,
+        padding: tuple[int, int, int, int] | None = None,
+        init: Init | None = None,
+    ) -> None:
+        super().__init__()
+        init = init or torch_uniform(in_channels * kernel * kernel)
+        self.stride, self.padding = stride, padding or (kernel // 2,) * 4
+        self.weight = parameter((out_channels, in_channels, kernel, kernel), init)
+        self.bias = parameter((out_channels,), init)
+
+    def construct(self, x: Any) -> Any:
+        """Map (n in_channels h w) to (n out_channels h' w')."""
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+
+
+class Conv3d(Cell):
+    """A 3D convolution of odd ``kernel`` (frames, height, width) that keeps the size."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: tuple[int, int, int], init: Init | None = None
+    ) -> None:
+        super().__init__()
+        init = init or torch_uniform(in_channels * math.prod(kernel))
+        self.padding = tuple(k // 2 for k in kernel for _ in range(2))
+        self.weight = parameter((out_channels, in_channels, *kernel), init)
+        self.bias = parameter((out_channels,), init)
+
+    def construct(self, x: Any) -> Any:
+        """Map (b in_channels f h w) to (b out_channels f h w)."""
+        return F.conv3d(x, self.weight, self.bias, padding=self.padding)
+
+
+class GroupNorm(Cell):
+    """Normalises groups of channels over all axes behind them."""
+
+    def __init__(self, groups: int, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.groups, self.eps = groups, eps
+        self.weight = parameter((channels,), ONES)
+        self.bias = parameter((channels,), ZEROS)
+
+    def construct(self, x: Any) -> Any:
+        """Normalise (b channels ...)."""
+        return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
+
+
+class LayerNorm(Cell):
+    """Normalises the last axis."""
+
+    def __init__(self, width: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = parameter((width,), ONES)
+        self.bias = parameter((width,), ZEROS)
+
+    def construct(self, x: Any) -> Any:
+        """Normalise (... width)."""
+        return F.layer_norm(x, self.weight, self.bias, self.eps)
+
+
+class Embedding(Cell):
+    """A table of ``count`` vectors."""
+
+    def __init__(self, count: int, width: int, scale: float = 1.0) -> None:
+        super().__init__()
+        self.weight = parameter((count, width), Init("normal", scale))
+
+    def construct(self, ids: Any) -> Any:
+        """Map integer ids (...) to (... width)."""
+        return F.embedding(ids, self.weight)
+
+
+class SiLU(Cell):
+    """``x * sigmoid(x)``."""
+
+    def construct(self, x: Any) -> Any:
+        """Map any shape to itself."""
+        return F.silu(x)
+
+
+class Identity(Cell):
+    """Returns its input; holds a place in a list so that published indices stay."""
+
+    def construct(self, x: Any) -> Any:
+        """Map any shape to itself."""
+        return x
+
+
+class Sequential(Cell):
+    """Cells named "0", "1", ... that run one after the other."""
+
+    def __init__(self, *cells: Any) -> None:
+        super().__init__()
+        for index, cell in enumerate(cells):
+            setattr(self, str(index), cell)
+        self.steps = tuple(cells)
+
+    def construct(self, x: Any) -> Any:
+        """Return the last cell's output."""
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
+def timestep_frequencies(dim: int) -> np.ndarray:
+    """Return the ``dim // 2`` frequencies of :func:`timestep_embedding`: 10000^(-k / (dim / 2))."""
+    half = dim // 2
+    return np.exp(-math.log(10000) * np.arange(half) / half).astype(np.float32)
+
+
+def timestep_embedding(timesteps: Any, frequencies: Any) -> Any:
+    """Embed (b,) numbers as (b dim): cosines, then sines (DDPM's, in the order of openai/guided-diffusion)."""
+    angles = timesteps.reshape(-1, 1).astype(frequencies.dtype) * frequencies
+    return F.concat([F.cos(angles), F.sin(angles)], -1)

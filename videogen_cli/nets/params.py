@@ -1,0 +1,179 @@
+"""The sizes of networks, as plain dataclasses.
+
+They are what config files hold (hence only int, bool, str and lists of int) and all a network needs to be built. A
+network checks them with its params' ``check``; nothing here needs MindSpore.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from videogen_cli.errors import UsageError
+
+PROJECTIONS = ("linear", "conv1d")
+
+
+@dataclass
+class UNet3DParams:
+    """The latent video UNet of VideoCrafter2, ModelScope, VideoComposer and DEMO; defaults are VideoCrafter2's teacher.
+
+    Level ``i`` has ``model_channels * channel_mult[i]`` channels, at ``1 / 2**i`` of the latents' height and width.
+    """
+
+    in_channels: int = 4
+    out_channels: int = 4
+    model_channels: int = 320
+    channel_mult: list[int] = field(default_factory=lambda: [1, 2, 4, 4])
+    num_res_blocks: int = 2  # per level on the way down; one more on the way up
+    attention_resolutions: list[int] = field(default_factory=lambda: [4, 2, 1])  # downsampling factors with attention
+    num_head_channels: int = 64
+    context_dim: int = 1024  # width of the text states
+    transformer_depth: int = 1
+    temporal_conv: bool = True  # four convolutions over frames in each residual block
+    temporal_attention: bool = True  # a transformer over frames after each one over space
+    temporal_projection: str = "linear"  # linear | conv1d: the layers into and out of temporal transformers
+    init_attention: bool = True  # a temporal transformer right after the first convolution
+    init_attention_heads: int = 8
+    init_projection: str = "conv1d"  # linear | conv1d: the same two layers of that one
+    motion_attention: bool = False  # DEMO: after the spatial transformer, one over frames that reads the motion text
+    fps_condition: bool = True
+    time_cond_proj_dim: int = 0  # width of the guidance-scale embedding of a distilled UNet; 0 = none
+    motion_cond_proj_dim: int = 0  # width of T2V-Turbo-v2's motion-guidance embedding; 0 = none
+    norm_groups: int = 32
+
+    def check(self) -> None:
+        """Check that a network of these sizes exists.
+
+        Raises:
+            UsageError: a size is not positive, channels do not divide into norm groups or heads, or a word is unknown.
+        """
+        where = "unet"
+        _positive(where, self, "in_channels", "out_channels", "model_channels", "num_res_blocks", "num_head_channels")
+        _positive(where, self, "context_dim", "transformer_depth", "init_attention_heads", "norm_groups")
+        _not_negative(where, self, "time_cond_proj_dim", "motion_cond_proj_dim")
+        _levels(where, self.model_channels, self.channel_mult, self.norm_groups)
+        _one_of(where, self, PROJECTIONS, "temporal_projection", "init_projection")
+        if self.model_channels % 2:
+            raise UsageError("must be even: half are cosines, half sines", where=f"{where}.model_channels")
+        factors = [2**level for level in range(len(self.channel_mult))]
+        for factor in self.attention_resolutions:
+            if factor not in factors:
+                hint = f"It lists downsampling factors; this network's are {', '.join(map(str, factors))}."
+                raise UsageError(f"there is no level {factor}", where=f"{where}.attention_resolutions", hint=hint)
+        for level, multiple in enumerate(self.channel_mult):
+            last = level == len(self.channel_mult) - 1  # the middle block, which always has attention
+            if 2**level in self.attention_resolutions or last:
+                self._heads(self.model_channels * multiple)
+        if self.motion_cond_proj_dim and not self.time_cond_proj_dim:
+            hint = "The two conditions are combined: set unet.time_cond_proj_dim too."
+            raise UsageError("needs a guidance-scale condition", where=f"{where}.motion_cond_proj_dim", hint=hint)
+
+    def _heads(self, channels: int) -> None:
+        if channels % self.num_head_channels:
+            hint = "Every level with attention, and the last, needs a whole number of heads."
+            what = f"{channels} channels do not divide into heads of {self.num_head_channels}"
+            raise UsageError(what, where="unet.num_head_channels", hint=hint)
+
+
+@dataclass
+class AutoencoderKLParams:
+    """The frame-wise KL autoencoder of latent diffusion; defaults are Stable Diffusion's f8."""
+
+    in_channels: int = 3
+    out_channels: int = 3
+    base_channels: int = 128
+    channel_mult: list[int] = field(default_factory=lambda: [1, 2, 4, 4])
+    num_res_blocks: int = 2  # per level of the encoder; the decoder has one more
+    z_channels: int = 4
+    embed_dim: int = 4  # latent channels
+    norm_groups: int = 32
+
+    def check(self) -> None:
+        """Check that a network of these sizes exists.
+
+        Raises:
+            UsageError: a size is not positive, or channels do not divide into norm groups.
+        """
+        _positive("vae", self, "in_channels", "out_channels", "base_channels", "num_res_blocks")
+        _positive("vae", self, "z_channels", "embed_dim", "norm_groups")
+        _levels("vae", self.base_channels, self.channel_mult, self.norm_groups)
+
+
+@dataclass
+class CLIPTextParams:
+    """A CLIP text tower; defaults are OpenCLIP ViT-H-14's, read at its penultimate layer."""
+
+    vocab_size: int = 49408
+    context_length: int = 77
+    width: int = 1024
+    heads: int = 16
+    layers: int = 24
+    embed_dim: int = 1024  # width of the joint image-text space, of which only a parameter remains
+    skip_last: int = 1  # blocks at the end that are not run
+
+    def check(self) -> None:
+        """Check that a network of these sizes exists.
+
+        Raises:
+            UsageError: a size is not positive, heads do not divide the width, or no block is left to run.
+        """
+        _positive("text", self, "vocab_size", "context_length", "width", "heads", "layers", "embed_dim")
+        _not_negative("text", self, "skip_last")
+        if self.width % self.heads:
+            raise UsageError(f"a width of {self.width} does not divide into {self.heads} heads", where="text.heads")
+        if self.skip_last >= self.layers:
+            raise UsageError(f"skipping {self.skip_last} of {self.layers} layers leaves none", where="text.skip_last")
+
+
+def latent_multiple(params: UNet3DParams) -> int:
+    """Return what the latents' height and width must be a multiple of."""
+    return 2 ** (len(params.channel_mult) - 1)
+
+
+def check_latent_size(params: UNet3DParams, height: int, width: int) -> None:
+    """Check that latents of this size can be halved at every level and matched on the way up.
+
+    Raises:
+        UsageError: ``height`` or ``width`` is not a positive multiple of :func:`latent_multiple`.
+    """
+    multiple = latent_multiple(params)
+    for name, size in (("height", height), ("width", width)):
+        if size <= 0 or size % multiple:
+            low = max(size // multiple, 1) * multiple
+            hint = f"The UNet halves latents {len(params.channel_mult) - 1} times: use {low} or {low + multiple}."
+            raise UsageError(f"a latent {name} of {size} is not a multiple of {multiple}", where=name, hint=hint)
+
+
+def downsample_factor(params: AutoencoderKLParams) -> int:
+    """Return how many pixels one latent spans in each direction."""
+    return 2 ** (len(params.channel_mult) - 1)
+
+
+def _positive(where: str, params: object, *names: str) -> None:
+    for name in names:
+        if getattr(params, name) < 1:
+            raise UsageError(f"must be at least 1, is {getattr(params, name)}", where=f"{where}.{name}")
+
+
+def _not_negative(where: str, params: object, *names: str) -> None:
+    for name in names:
+        if getattr(params, name) < 0:
+            raise UsageError(f"must not be negative, is {getattr(params, name)}", where=f"{where}.{name}")
+
+
+def _one_of(where: str, params: object, choices: tuple[str, ...], *names: str) -> None:
+    for name in names:
+        if getattr(params, name) not in choices:
+            raise UsageError(f"'{getattr(params, name)}' is not one of {', '.join(choices)}", where=f"{where}.{name}")
+
+
+def _levels(where: str, base: int, multiples: list[int], groups: int) -> None:
+    if not multiples:
+        hint = "It holds one channel multiple per level, for instance [1, 2, 4, 4]."
+        raise UsageError("is empty: the network needs at least one level", where=f"{where}.channel_mult", hint=hint)
+    for multiple in multiples:
+        if multiple < 1:
+            raise UsageError(f"must hold positive numbers, not {multiple}", where=f"{where}.channel_mult")
+        if base * multiple % groups:
+            what = f"{base * multiple} channels do not divide into {groups} groups"
+            raise UsageError(what, where=f"{where}.norm_groups", hint="Change norm_groups, or the channels.")

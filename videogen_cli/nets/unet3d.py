@@ -1,0 +1,178 @@
+"""The latent video UNet shared by VideoCrafter2, ModelScope, VideoComposer and DEMO.
+
+A latent-diffusion UNet over frames folded into the batch, with convolutions and transformers over frames in between.
+Cells carry VideoCrafter's names (AILab-CVC/VideoCrafter, lvdm/modules/networks/openaimodel3d.py: UNetModel) and are
+registered in its order; what differs between the systems is in :class:`~videogen_cli.nets.params.UNet3DParams`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from videogen_cli.nets.attention import SpatialTransformer, TemporalTransformer
+from videogen_cli.nets.blocks import Downsample, InputConv, ResBlock, Stage, Upsample
+from videogen_cli.nets.layers import (
+    Conv2d,
+    GroupNorm,
+    Linear,
+    Sequential,
+    SiLU,
+    constant,
+    timestep_embedding,
+    timestep_frequencies,
+)
+from videogen_cli.nets.params import UNet3DParams
+from videogen_cli.runtime import functional as F
+from videogen_cli.runtime.cells import ZEROS, Cell, CellList
+
+
+class UNet3D(Cell):
+    """Predicts what a schedule asks of it (noise, velocity) from noisy latents, a timestep, and a text.
+
+    Raises:
+        UsageError: the params describe no network (see their ``check``).
+    """
+
+    def __init__(self, params: UNet3DParams) -> None:
+        super().__init__()
+        params.check()
+        self.params = params
+        channels = params.model_channels
+        self.frequencies = constant(timestep_frequencies(channels))
+        self.time_embed = _embedding_mlp(channels)
+        self.fps_embedding = _embedding_mlp(channels) if params.fps_condition else None
+        self.time_cond_proj = _condition(params.time_cond_proj_dim, channels)
+        self.motion_cond_proj = _condition(params.motion_cond_proj_dim, channels)
+        self.combine_proj = _condition(2 * channels if params.motion_cond_proj_dim else 0, channels)
+        down, skips = _down_stages(params)
+        self.input_blocks = CellList(down)
+        self.init_attn = Stage(_init_attention(params)) if params.init_attention else None
+        self.middle_block = _middle_stage(params)
+        self.output_blocks = CellList(_up_stages(params, skips))
+        self.out = Sequential(
+            GroupNorm(params.norm_groups, channels), SiLU(), Conv2d(channels, params.out_channels, init=ZEROS)
+        )
+
+    def construct(  # noqa: PLR0917 (graphs take positional inputs)
+        self,
+        latents: Any,
+        timesteps: Any,
+        context: Any,
+        fps: Any = None,
+        timestep_cond: Any = None,
+        motion_cond: Any = None,
+        motion_context: Any = None,
+    ) -> Any:
+        """Return the prediction, shaped like the latents.
+
+        Args:
+            latents: (b c f h w); h and w must pass :func:`~videogen_cli.nets.params.check_latent_size`.
+            timesteps: (b,) diffusion steps.
+            context: text states (b l context_dim).
+            fps: (b,) frames per second, for a UNet with ``fps_condition``.
+            timestep_cond: guidance-scale embedding (b time_cond_proj_dim) of a distilled UNet.
+            motion_cond: motion-guidance embedding (b motion_cond_proj_dim) of T2V-Turbo-v2.
+            motion_context: motion text states (b l context_dim), for a UNet with ``motion_attention``.
+        """
+        b, c, f, height, width = latents.shape
+        emb = self.embed(timesteps, fps, timestep_cond, motion_cond, latents.dtype)
+        h = latents.permute(0, 2, 1, 3, 4).reshape(b * f, c, height, width)
+        skips = ()
+        for index, stage in enumerate(self.input_blocks):
+            h = stage(h, emb, context, motion_context)
+            if index == 0 and self.init_attn is not None:
+                h = self.init_attn(h, emb, context, motion_context)
+            skips = (*skips, h)
+        h = self.middle_block(h, emb, context, motion_context)
+        for index, stage in enumerate(self.output_blocks):
+            h = stage(F.concat([h, skips[-1 - index]], 1), emb, context, motion_context)
+        return self.out(h).reshape(b, f, -1, height, width).permute(0, 2, 1, 3, 4)
+
+    def embed(self, timesteps: Any, fps: Any, timestep_cond: Any, motion_cond: Any, dtype: Any) -> Any:
+        """Return the time embedding (b 4*model_channels) of all scalar conditions."""
+        emb = timestep_embedding(timesteps, self.frequencies).astype(dtype)
+        if timestep_cond is not None:
+            cond = self.time_cond_proj(timestep_cond)
+            if motion_cond is not None:
+                cond = self.combine_proj(F.concat([cond, self.motion_cond_proj(motion_cond)], -1))
+            emb = emb + cond
+        emb = self.time_embed(emb)
+        if self.fps_embedding is not None:
+            emb = emb + self.fps_embedding(timestep_embedding(fps, self.frequencies).astype(dtype))
+        return emb
+
+
+def _embedding_mlp(channels: int) -> Sequential:
+    return Sequential(Linear(channels, 4 * channels), SiLU(), Linear(4 * channels, 4 * channels))
+
+
+def _condition(dim: int, channels: int) -> Linear | None:
+    return Linear(dim, channels, bias=False) if dim else None
+
+
+def _init_attention(params: UNet3DParams) -> TemporalTransformer:
+    return TemporalTransformer(
+        params.model_channels,
+        params.init_attention_heads,
+        params.num_head_channels,
+        depth=params.transformer_depth,
+        groups=params.norm_groups,
+        projection=params.init_projection,
+    )
+
+
+def _res_block(params: UNet3DParams, in_channels: int, channels: int) -> ResBlock:
+    return ResBlock(in_channels, channels, 4 * params.model_channels, params.norm_groups, params.temporal_conv)
+
+
+def _transformers(params: UNet3DParams, channels: int) -> list[Cell]:
+    """Return the transformers that follow a residual block: over space, over frames with motion text, over frames."""
+    sizes = (channels, channels // params.num_head_channels, params.num_head_channels)
+    common = {"depth": params.transformer_depth, "groups": params.norm_groups}
+    cells: list[Cell] = [SpatialTransformer(*sizes, context_dim=params.context_dim, **common)]
+    if params.motion_attention:
+        cells.append(TemporalTransformer(*sizes, context_dim=params.context_dim, **common))
+    if params.temporal_attention:
+        cells.append(TemporalTransformer(*sizes, projection=params.temporal_projection, **common))
+    return cells
+
+
+def _down_stages(params: UNet3DParams) -> tuple[list[Stage], list[int]]:
+    """Return the stages on the way down, and the channels each leaves for the way up."""
+    channels = params.model_channels
+    stages, skips = [Stage(InputConv(params.in_channels, channels))], [channels]
+    for level, multiple in enumerate(params.channel_mult):
+        if level:
+            stages.append(Stage(Downsample(channels)))
+            skips.append(channels)
+        for _ in range(params.num_res_blocks):
+            width = params.model_channels * multiple
+            cells: list[Cell] = [_res_block(params, channels, width)]
+            if 2**level in params.attention_resolutions:
+                cells += _transformers(params, width)
+            stages.append(Stage(*cells))
+            channels = width
+            skips.append(channels)
+    return stages, skips
+
+
+def _middle_stage(params: UNet3DParams) -> Stage:
+    width = params.model_channels * params.channel_mult[-1]
+    first, last = _res_block(params, width, width), _res_block(params, width, width)
+    return Stage(first, *_transformers(params, width), last)
+
+
+def _up_stages(params: UNet3DParams, skips: list[int]) -> list[Stage]:
+    """Return the stages on the way up; each takes the last of ``skips`` not yet taken."""
+    channels, left, stages = skips[-1], list(skips), []
+    for level in reversed(range(len(params.channel_mult))):
+        width = params.model_channels * params.channel_mult[level]
+        for index in range(params.num_res_blocks + 1):
+            cells: list[Cell] = [_res_block(params, channels + left.pop(), width)]
+            if 2**level in params.attention_resolutions:
+                cells += _transformers(params, width)
+            if level and index == params.num_res_blocks:
+                cells.append(Upsample(width))
+            stages.append(Stage(*cells))
+            channels = width
+    return stages
