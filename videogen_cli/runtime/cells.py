@@ -118,6 +118,27 @@ else:
         return SkeletonParameter(shape, init)
 
 
+def forget_skeletons() -> None:
+    """Make networks importable anew as real ones, after skeletons were used in this process.
+
+    Every module that holds the skeleton ``Cell`` or a class derived from it is dropped, this one included, so that the
+    next import of it by name finds MindSpore. What was imported from them before stays as it was.
+    """
+    if REAL:
+        return
+    for name, module in list(sys.modules.items()):
+        if any(isinstance(value, type) and issubclass(value, Cell) for value in vars(module).values()):
+            _drop(name)
+    _drop(f"{__package__}.functional")
+
+
+def _drop(name: str) -> None:
+    sys.modules.pop(name, None)
+    package, _, attribute = name.rpartition(".")
+    if package in sys.modules:
+        vars(sys.modules[package]).pop(attribute, None)
+
+
 def shapes(cell: Any) -> dict[str, tuple[int, ...]]:
     """Return parameter name -> shape in registration order."""
     return {name: tuple(p.shape) for name, p in cell.parameters_and_names()}

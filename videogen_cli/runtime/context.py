@@ -1,0 +1,177 @@
+"""Starting MindSpore: the environment first, then a quiet import, then the settings of a :class:`DeviceConfig`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from videogen_cli import __version__
+from videogen_cli.config import DeviceConfig
+from videogen_cli.errors import DeviceError
+from videogen_cli.runtime.host import cpu_threads
+from videogen_cli.runtime.precision import compute_dtype, precision_note
+from videogen_cli.runtime.software import TESTED, Install, find_mindspore, require_mindspore
+from videogen_cli.runtime.target import detect_target
+
+_started: dict[str, Any] | None = None
+
+
+class Speaker(Protocol):
+    """Where a line for people can go."""
+
+    def info(self, text: str) -> Any:
+        """Show a line."""
+        ...
+
+
+def plan(device: DeviceConfig, *, cache_key: str = "") -> dict[str, Any]:
+    """Return what :func:`start` would set, without importing MindSpore.
+
+    ``env`` holds the variables that would be set; ``notes`` says where the plan differs from what was asked for.
+    """
+    install = find_mindspore()
+    target = detect_target() if device.target == "auto" else device.target
+    threads = cpu_threads(device.threads)
+    notes = [precision_note(target, device.dtype)]
+    if install and not install.tested:
+        notes.append(f"MindSpore {install.version} is untested; tested are {', '.join(TESTED)}")
+    return {
+        "target": target,
+        "mode": device.mode,
+        "jit_level": device.jit_level,
+        "dtype": compute_dtype(target, device.dtype),
+        "recompute": device.recompute,
+        "deterministic": device.deterministic,
+        "memory_limit_gb": device.memory_limit_gb,
+        "device_id": device.device_id,
+        "threads": threads,
+        "zero_stage": device.zero_stage,
+        "sequence_parallel": device.sequence_parallel,
+        "env": environment(device, target, threads, install, cache_key),
+        "mindspore": install.version if install else None,
+        "notes": [note for note in notes if note],
+    }
+
+
+def environment(
+    device: DeviceConfig, target: str, threads: int, install: Install | None, cache_key: str
+) -> dict[str, str]:
+    """Return the variables to set before MindSpore is imported.
+
+    What the user exported wins over vgen's defaults; what the config's ``device.env`` says wins over both.
+    """
+    defaults = {"GLOG_v": "3", "MS_OM_PATH": str(_cache_root() / "debug")}
+    if target == "cpu":
+        defaults["OMP_NUM_THREADS"] = str(threads)
+        if install and install.at_least_2_9:
+            # oneDNN 3 finds only a reference convolution for MindSpore's layouts on AVX-512, 130 times slower.
+            defaults["ONEDNN_MAX_CPU_ISA"] = "AVX2"
+    if device.compile_cache:
+        version = install.version if install else "none"
+        defaults["MS_COMPILER_CACHE_ENABLE"] = "1"
+        defaults["MS_COMPILER_CACHE_PATH"] = str(_cache_root() / "graphs" / f"{__version__}-{version}" / cache_key)
+    chosen = {name: os.environ.get(name, value) for name, value in defaults.items()}
+    if device.threads > 0 and target == "cpu":
+        chosen["OMP_NUM_THREADS"] = str(threads)
+    return {**chosen, **device.env}
+
+
+def start(device: DeviceConfig, *, quiet: bool = True, cache_key: str = "") -> None:
+    """Import MindSpore and configure it; a second call with the same settings does nothing.
+
+    Args:
+        device: what to run on and how.
+        quiet: hide warnings of libraries.
+        cache_key: names the folder of compiled graphs; give what the graphs depend on.
+
+    Raises:
+        DeviceError: MindSpore is missing or does not fit this Python, the device is absent, or another target was
+            started before.
+    """
+    from videogen_cli.runtime import cells
+
+    global _started
+    wanted = plan(device, cache_key=cache_key)
+    if wanted == _started:
+        return
+    if _started and _started["target"] != wanted["target"]:
+        raise DeviceError(f"this process already runs on {_started['target']}", where="device.target")
+    require_mindspore()
+    if wanted["target"] == "ascend" and detect_target() != "ascend":
+        hint = "There is no /dev/davinci* here. Use device.target=cpu, or start the container with the NPU devices."
+        raise DeviceError("no Ascend NPU is present", where="device.target", hint=hint)
+    os.environ.update(wanted["env"])
+    Path(wanted["env"]["MS_OM_PATH"]).mkdir(parents=True, exist_ok=True)
+    with _silence() if quiet else contextlib.nullcontext():
+        _configure(_import_mindspore(), wanted)
+    cells.forget_skeletons()
+    _started = wanted
+
+
+def started() -> dict[str, Any] | None:
+    """Return the plan this process runs by, or None before :func:`start`."""
+    return _started
+
+
+@contextlib.contextmanager
+def compiling(label: str, output: Speaker | None = None) -> Iterator[None]:
+    """Tell people that ``label`` is being compiled, and how long it took if that was over two seconds."""
+    say = output.info if output else lambda text: print(text, file=sys.stderr, flush=True)
+    say(f"compiling {label} (once per shape; the result is cached)")
+    began = time.monotonic()
+    yield
+    seconds = time.monotonic() - began
+    if seconds > 2:
+        say(f"{label}: first call done in {seconds:.0f} s")
+
+
+def _configure(ms: Any, wanted: dict[str, Any]) -> None:
+    """Apply a plan to the imported MindSpore."""
+    ascend = wanted["target"] == "ascend"
+    try:
+        ms.set_device("Ascend" if ascend else "CPU", wanted["device_id"] if ascend else None)
+    except (RuntimeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        hint = "Check the driver with 'npu-smi info' and the toolkit with 'vgen doctor'." if ascend else None
+        raise DeviceError(f"MindSpore cannot use the device: {first}", where=wanted["target"], hint=hint) from error
+    ms.set_context(mode=ms.GRAPH_MODE if wanted["mode"] == "graph" else ms.PYNATIVE_MODE)
+    if ascend:
+        ms.set_context(jit_config={"jit_level": wanted["jit_level"]})
+    ms.set_deterministic(wanted["deterministic"])
+    if wanted["memory_limit_gb"] > 0:
+        ms.runtime.set_memory(max_size=f"{wanted['memory_limit_gb']:g}GB")
+
+
+def _import_mindspore() -> Any:
+    try:
+        import mindspore
+    except (ImportError, OSError) as error:
+        hint = "Run 'vgen doctor' to see what does not fit."
+        raise DeviceError(f"MindSpore cannot be imported: {error}", hint=hint) from error
+    with contextlib.suppress(SystemError), contextlib.redirect_stderr(io.StringIO()):
+        # Wheels of 2.10 were compiled for NumPy 1: with NumPy 2 the first eager reshape of a process fails, and
+        # only the first, so that one is spent here.
+        mindspore.Tensor([0.0]).reshape((1,))
+    return mindspore
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what libraries print and warn during start away from the terminal."""
+    warnings.filterwarnings("ignore", module=r"mindspore\b.*")
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _cache_root() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("vgen")
