@@ -38,7 +38,9 @@ def check(config: Any) -> None:
     check_latent_size(config.unet, sample.height // factor, sample.width // factor)
     if sample.sampler == "lcm" and not config.unet.time_cond_proj_dim:
         hint = "Use sample.sampler=ddim, or a distilled network."
-        raise UsageError("few-step sampling needs a guidance-distilled UNet", where="unet.time_cond_proj_dim", hint=hint)
+        raise UsageError(
+            "few-step sampling needs a guidance-distilled UNet", where="unet.time_cond_proj_dim", hint=hint
+        )
 
 
 class T2VTurboPipeline:

@@ -6,8 +6,7 @@ would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +18,11 @@ from videogen_cli.data.order import batch_indices, rng
 from videogen_cli.data.video import write_video
 from videogen_cli.models.t2v_turbo_pipeline import T2VTurboPipeline, check
 from videogen_cli.nets.params import downsample_factor
-from videogen_cli.output import Output
 from videogen_cli.runtime import functional as F
 from videogen_cli.runtime.cells import Cell
+from videogen_cli.train.objective import StageContext
 
 ENCODE_BATCH = 64  # images per call when latents are cached
-
-
-@dataclass(frozen=True)
-class StageContext:
-    """What a stage is given: config, networks with weights, where its weights came from, and its place among ranks."""
-
-    config: Any
-    cells: Mapping[str, Any]
-    weights: Mapping[str, str]
-    output: Output
-    rank: int = 0
-    world: int = 1
 
 
 class AutoencoderLoss(Cell):
@@ -53,7 +40,9 @@ class AutoencoderLoss(Cell):
         """Return the loss and its two parts."""
         mean, logvar = self.vae.encode(images)
         error = self.vae.decode(mean + F.exp(0.5 * logvar) * noise) - images
-        reconstruction = (weight * (self.l1_weight * F.sqrt(error * error + 1e-8) + self.l2_weight * error * error)).mean()
+        reconstruction = (
+            weight * (self.l1_weight * F.sqrt(error * error + 1e-8) + self.l2_weight * error * error)
+        ).mean()
         kl = 0.5 * (mean * mean + F.exp(logvar) - 1.0 - logvar).mean()
         return reconstruction + self.kl_weight * kl, reconstruction, kl
 

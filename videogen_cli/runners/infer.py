@@ -120,13 +120,19 @@ def _saved_latents(folder: str | Path) -> list[tuple[Job, Path]]:
     """Read which latents a folder of an earlier ``--save-latents`` run holds."""
     listing = Path(folder) / "results.jsonl"
     if not listing.is_file():
-        raise DataError("there is no results.jsonl in this folder", where=str(folder), hint="Make it with --save-latents.")
+        raise DataError(
+            "there is no results.jsonl in this folder", where=str(folder), hint="Make it with --save-latents."
+        )
     records = [json.loads(line) for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
     found = [
-        (Job(Path(r["file"]).stem, r["prompt"], r["seed"]), Path(folder) / r["latents"]) for r in records if "latents" in r
+        (Job(Path(r["file"]).stem, r["prompt"], r["seed"]), Path(folder) / r["latents"])
+        for r in records
+        if "latents" in r
     ]
     if not found:
-        raise DataError("no video in this folder has saved latents", where=str(folder), hint="Make it with --save-latents.")
+        raise DataError(
+            "no video in this folder has saved latents", where=str(folder), hint="Make it with --save-latents."
+        )
     return found
 
 

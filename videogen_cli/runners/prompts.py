@@ -46,7 +46,9 @@ def read_prompts(request: HasPrompts) -> list[Prompt]:
         raise UsageError("no prompt was given", where=request.prompts_file, hint=hint)
     for number, (_, text) in enumerate(pairs, 1):
         if not text.strip():
-            raise DataError(f"prompt {number} is empty", where=request.prompts_file or "--prompt", hint="Say what to show.")
+            raise DataError(
+                f"prompt {number} is empty", where=request.prompts_file or "--prompt", hint="Say what to show."
+            )
     return _named(pairs)
 
 

@@ -83,13 +83,16 @@ def find_weights(plan: Plan, names: Iterable[str], fresh: set[str]) -> dict[str,
     known = [c.name for c in plan.spec.components]
     for name in plan.config.weights:
         if name not in known:
-            raise WeightsError(f"{plan.spec.name} has no component '{name}'", where="weights", hint=did_you_mean(name, known))
+            raise WeightsError(
+                f"{plan.spec.name} has no component '{name}'", where="weights", hint=did_you_mean(name, known)
+            )
     files: dict[str, Path] = {}
     for name in names:
         if uri := plan.config.weights.get(name):
             files[name] = locate(uri)
         elif name not in fresh:
-            hint = f"Give weights.{name}=FILE.safetensors (made by 'vgen convert'), or use --preset {plan.spec.default_preset}."
+            preset = plan.spec.default_preset
+            hint = f"Give weights.{name}=FILE.safetensors (made by 'vgen convert'), or use --preset {preset}."
             raise WeightsError(f"no weights for the component '{name}'", where=plan.spec.name, hint=hint)
     return files
 
