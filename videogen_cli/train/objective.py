@@ -1,0 +1,69 @@
+"""What a stage must offer to be trained, and what it is given to offer it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """A component of which only the parameters whose names ``keep`` accepts are trained and saved."""
+
+    cell: Any
+    keep: Callable[[str], bool]
+
+
+class Objective(Protocol):
+    """Batches, a loss, and ways to look at progress. The trainer knows nothing else of a system."""
+
+    @property
+    def trainable(self) -> Mapping[str, Any]:
+        """Component name -> cell (or :class:`Trainable`) whose parameters train."""
+        ...
+
+    @property
+    def loss(self) -> Any:
+        """The cell ``construct(*batch) -> loss`` or ``-> (loss, *scalars)``; it contains the trainable cells."""
+        ...
+
+    @property
+    def scalar_names(self) -> tuple[str, ...]:
+        """Names of the scalars beside the loss, in order."""
+        ...
+
+    def batch(self, step: int, micro: int, rank: int) -> tuple[np.ndarray, ...]:
+        """Return one micro-batch: a pure function of its arguments and the seed.
+
+        It is called ahead of time in a background thread, so it must leave MindSpore alone. Shapes and dtypes are
+        the same for every step, or the step is compiled again.
+        """
+        ...
+
+    def sample_ids(self, step: int, micro: int, rank: int) -> list[Any]:
+        """Return what identifies the samples of a micro-batch, for error reports."""
+        ...
+
+    def validate(self, step: int) -> dict[str, float]:
+        """Measure the weights now in the cells (the averaged ones if there is an EMA); a pure function of them."""
+        ...
+
+    def preview(self, folder: Path, step: int) -> list[Path]:
+        """Write something to look at into ``folder`` and return the files."""
+        ...
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage is given: config, networks with weights, where its weights came from, its place among ranks."""
+
+    config: Any
+    cells: Mapping[str, Any]
+    weights: Mapping[str, str]
+    output: Any
+    rank: int = 0
+    world: int = 1
