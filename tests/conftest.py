@@ -1,0 +1,43 @@
+"""Where golden cases are: ``VGEN_GOLDEN``, else ``shared/golden`` beside the checkout, else the copies in tests/."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file
+
+HERE = Path(__file__).parent
+ROOTS = [Path(os.environ.get("VGEN_GOLDEN", "/nonexistent")), HERE.parents[1] / "shared" / "golden", HERE / "golden"]
+
+
+def find_golden(case: str) -> Path:
+    """Return the folder of ``case`` ("model/name"); skip the test when no copy of it is at hand."""
+    for root in ROOTS:
+        if (root / case).is_dir():
+            return root / case
+    pytest.skip(f"golden case {case} is not here")
+
+
+@pytest.fixture
+def golden_path() -> Callable[[str], Path]:
+    """Give tests the folder of a golden case."""
+    return find_golden
+
+
+@pytest.fixture
+def golden() -> Callable[[str], tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
+    """Give tests (config, inputs, outputs) of a golden case, tensor names without ``in.`` and ``out.``."""
+
+    def read(case: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        folder = find_golden(case)
+        tensors = load_file(folder / "io.safetensors")
+        inputs = {name[3:]: value for name, value in tensors.items() if name.startswith("in.")}
+        outputs = {name[4:]: value for name, value in tensors.items() if name.startswith("out.")}
+        return json.loads((folder / "case.json").read_text())["config"], inputs, outputs
+
+    return read
