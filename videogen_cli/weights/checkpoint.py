@@ -110,11 +110,15 @@ def _find_weights(value: Any, root: str | None, where: str) -> tuple[list[str], 
     """Return (path of the weights, the dictionary or list, other candidates)."""
     if isinstance(value, Foreign):
         hint = "Save model.state_dict() instead of the model itself."
-        raise WeightsError(f"holds a pickled object of class '{plain(value.name)}', not weights", where=where, hint=hint)
+        raise WeightsError(
+            f"holds a pickled object of class '{plain(value.name)}', not weights", where=where, hint=hint
+        )
     candidates = _candidates(value)
     if root is not None:
         if root not in candidates:
-            raise WeightsError(f"has no weights under '{plain(root)}'", where=where, hint=did_you_mean(root, candidates))
+            raise WeightsError(
+                f"has no weights under '{plain(root)}'", where=where, hint=did_you_mean(root, candidates)
+            )
         return [root], value[root], [name for name in candidates if name != root]
     if _is_weights(value) and not any(name in candidates for name in WRAPPERS):
         return [], value, candidates

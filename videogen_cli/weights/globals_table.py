@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from videogen_cli.errors import WeightsError
+from videogen_cli.weights.dtypes import DTYPES
 from videogen_cli.weights.names import plain
 from videogen_cli.weights.unpickle import Foreign, Known
 
 # Modules whose functions run code, touch files, or reach the network. Nothing of them would be run here anyway;
 # a file that names them is not one to take weights from.
-_REFUSED_MODULES = frozenset(
-    """
+_REFUSED_WORDS = """
     _codecs _ctypes _io _operator _pickle _posixsubprocess _socket _thread aifc antigravity ast
     asyncio atexit bdb builtins __builtin__ cPickle cffi cgi cloudpickle code codecs codeop commands concurrent copy_reg
     copyreg cProfile ctypes dbm dill dis distutils doctest ensurepip faulthandler fcntl ftplib functools gc glob http
@@ -26,14 +26,12 @@ _REFUSED_MODULES = frozenset(
     signal site smtplib socket socketserver sqlite3 ssl subprocess symtable sys sysconfig syslog tarfile telnetlib
     tempfile termios threading timeit tkinter trace tracemalloc tty turtle types unittest urllib venv
     webbrowser winreg wsgiref xmlrpc zipapp zipfile zipimport
-    """.split()
-)
-_HARMLESS = frozenset(
-    (module, name)
-    for module in ("builtins", "__builtin__")
-    for name in "set frozenset bytearray complex slice range xrange list dict tuple int long float bool str unicode "
-    "bytes object".split()
-)
+"""
+_REFUSED_MODULES = frozenset(_REFUSED_WORDS.split())
+_HARMLESS_WORDS = """
+    set frozenset bytearray complex slice range xrange list dict tuple int long float bool str unicode bytes object
+"""
+_HARMLESS = frozenset((module, name) for module in ("builtins", "__builtin__") for name in _HARMLESS_WORDS.split())
 _REFUSED_PAIRS = frozenset(
     {
         ("torch", "load"),
@@ -62,10 +60,6 @@ _STORAGES = {
     "ComplexFloat": "complex64",
     "ComplexDouble": "complex128",
 }
-_DTYPES = (
-    "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint64 uint32 uint16 uint8 bool complex64 complex128 "
-    "float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz float8_e8m0fnu"
-).split()
 _DTYPE_ALIASES = {
     "double": "float64",
     "float": "float32",
@@ -126,7 +120,7 @@ def base_globals() -> dict[tuple[str, str], Any]:
     for prefix, dtype in _STORAGES.items():
         for module in ("torch", "torch.cuda", "torch.storage"):
             table[module, f"{prefix}Storage"] = StorageClass(dtype)
-    for name in (*_DTYPES, *_DTYPE_ALIASES):
+    for name in (*DTYPES, *_DTYPE_ALIASES):
         table["torch", name] = TorchDType(_DTYPE_ALIASES.get(name, name))
     return table
 

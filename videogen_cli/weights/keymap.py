@@ -10,11 +10,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from videogen_cli.errors import WeightsError, nearest
 from videogen_cli.runtime.cells import shapes
+from videogen_cli.weights.checkpoint import Checkpoint
 from videogen_cli.weights.names import plain
+from videogen_cli.weights.readers import open_checkpoint
 from videogen_cli.weights.tensor import LazyTensor
 
 Shape = tuple[int, ...]
@@ -152,6 +155,14 @@ class KeyMap:
     rules: tuple[Rule, ...]
     strip: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+
+    def open(self, path: Path | str, root: str | None = None) -> Checkpoint:
+        """Open a file this map may be used on."""
+        return open_checkpoint(path, root=root)
+
+    def prepare(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the params of the networks the checkpoint was made for."""
+        return params
 
     def targets(self, cells: Mapping[str, Any]) -> dict[str, Shape]:
         """Return the wanted parameters of the given networks: ``<component>.<parameter>`` -> shape."""

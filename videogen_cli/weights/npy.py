@@ -78,17 +78,17 @@ class _ArrayType(Stateful):
     """A pickled ``numpy.dtype``: its letters, and the byte order that its state brings."""
 
     def __init__(self, letters: Any, *_: Any) -> None:
-        self.letters, self.order = str(letters), "<"
+        self.letters, self.big_endian = str(letters), False
 
     def set_state(self, state: Any) -> None:
         """Take the byte order."""
-        self.order = {"|": "<", "=": "<"}.get(state[1], state[1])
+        self.big_endian = state[1] == ">"
 
     def resolve(self) -> np.dtype:
         """Return the numpy type."""
-        if np.dtype(self.letters).kind not in "fiub" or self.order not in "<>":
+        if np.dtype(self.letters).kind not in "fiub":
             raise ValueError("not an array of numbers")
-        return np.dtype(self.letters).newbyteorder(self.order)
+        return np.dtype(self.letters).newbyteorder(">" if self.big_endian else "<")
 
 
 class _Array(Stateful):

@@ -105,7 +105,9 @@ def read_manifest(file: MappedFile, content: Mapping[str, Any]) -> Checkpoint:
 
 
 def _no_numbers(where: str) -> np.ndarray:
-    raise WeightsError("is a manifest: it has shapes but no numbers", where=where, hint="Use --check, or the real file.")
+    raise WeightsError(
+        "is a manifest: it has shapes but no numbers", where=where, hint="Use --check, or the real file."
+    )
 
 
 # What a folder may hold, most wanted first; "*" stands for any name.

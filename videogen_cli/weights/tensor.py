@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -58,10 +58,6 @@ class LazyTensor:
         """Yield the numbers in row-major order as contiguous 1-D pieces of at most about ``max_bytes``."""
         yield from contiguous_chunks(self.read(), max_bytes)
 
-    def renamed_shape(self, shape: tuple[int, ...]) -> LazyTensor:
-        """Return the same numbers under another shape of equal size."""
-        return replace(self, shape=shape, read=lambda: self.read().reshape(shape))
-
 
 def contiguous_chunks(values: np.ndarray, max_bytes: int = CHUNK_BYTES) -> Iterator[np.ndarray]:
     """Yield ``values`` row-major as contiguous 1-D pieces; a copy is made only of pieces that are strided."""
@@ -86,8 +82,3 @@ def contiguous_chunks(values: np.ndarray, max_bytes: int = CHUNK_BYTES) -> Itera
 def from_array(values: np.ndarray, dtype: str | None = None) -> LazyTensor:
     """Wrap an array in memory; ``dtype`` names bits that numpy cannot (bfloat16)."""
     return LazyTensor(values.shape, dtype or values.dtype.name, lambda: values)
-
-
-def shapes_of(tensors: Mapping[str, LazyTensor]) -> dict[str, tuple[int, ...]]:
-    """Return name -> shape."""
-    return {name: tensor.shape for name, tensor in tensors.items()}

@@ -51,7 +51,9 @@ def _place_in_archive(archive: Archive, prefix: str, storages: dict[str, Storage
         if entry is None:
             raise WeightsError(f"storage '{plain(key)}' is missing from the archive", where=where)
         if entry.size != storage.nbytes:
-            raise WeightsError(f"storage '{plain(key)}' has {entry.size} bytes instead of {storage.nbytes}", where=where)
+            raise WeightsError(
+                f"storage '{plain(key)}' has {entry.size} bytes instead of {storage.nbytes}", where=where
+            )
         storage.big_endian = big_endian
         _attach(storage, archive, entry)
 

@@ -27,13 +27,18 @@ class Storage:
     def __init__(self, key: str, dtype: str | None, count: int) -> None:
         self.key, self.dtype, self.count = key, dtype, count
         self.read: Callable[[], memoryview] | None = None
-        self.release: Callable[[], None] = lambda: None
+        self.release: Callable[[], None] | None = None
         self.big_endian = False
 
     @property
     def nbytes(self) -> int:
         """Bytes that the pickle claims."""
         return self.count * (DTYPES[self.dtype].itemsize if self.dtype else 1)
+
+    def give_back(self) -> None:
+        """Release the memory behind the numbers, where they are known to be."""
+        if self.release:
+            self.release()
 
     def numbers(self, dtype: str) -> np.ndarray:
         """Return all of it as a flat array of ``dtype``."""
@@ -141,28 +146,26 @@ class TorchObjects:
             steps = tuple(s * numbers.itemsize if n > 1 else 0 for n, s in zip(shape, strides, strict=True))
             return np.lib.stride_tricks.as_strided(numbers, shape, steps, writeable=False)
 
-        return LazyTensor(shape, dtype, read, lambda: storage.release(), storage)
+        return LazyTensor(shape, dtype, read, storage.give_back, storage)
 
     def _rebuild_tensor(self, storage: Any, offset: Any, size: Any, stride: Any) -> LazyTensor:
         return self._tensor(storage, None, offset, size, stride)
 
-    def _rebuild_tensor_v2(
-        self, storage: Any, offset: Any, size: Any, stride: Any, grad: Any = None, hooks: Any = None, meta: Any = None
-    ) -> LazyTensor:
-        self._check_metadata(meta)
-        return self._tensor(storage, None, offset, size, stride)
+    def _rebuild_tensor_v2(self, *arguments: Any) -> LazyTensor:
+        """Rebuild from (storage, offset, size, stride, requires_grad, hooks[, metadata])."""
+        self._check_metadata(arguments[6:])
+        return self._tensor(arguments[0], None, *arguments[1:4])
 
-    def _rebuild_tensor_v3(
-        self, storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, meta: Any = None
-    ) -> LazyTensor:
-        self._check_metadata(meta)
-        if not isinstance(dtype, TorchDType):
+    def _rebuild_tensor_v3(self, *arguments: Any) -> LazyTensor:
+        """Rebuild from (storage, offset, size, stride, requires_grad, hooks, dtype[, metadata])."""
+        self._check_metadata(arguments[7:])
+        if not isinstance(arguments[6], TorchDType):
             raise self.error("holds a tensor of an unsupported type")
-        return self._tensor(storage, str(dtype), offset, size, stride)
+        return self._tensor(arguments[0], str(arguments[6]), *arguments[1:4])
 
-    def _check_metadata(self, meta: Any) -> None:
+    def _check_metadata(self, rest: tuple[Any, ...]) -> None:
         """Refuse the lazy negation and conjugation bits: the stored numbers are not the tensor's."""
-        if isinstance(meta, dict) and any(meta.get(flag) for flag in ("neg", "conj")):
+        if rest and isinstance(rest[0], dict) and any(rest[0].get(flag) for flag in ("neg", "conj")):
             raise self.error("holds a lazily negated or conjugated tensor; save it again after .resolve_neg()")
 
     def _rebuild_parameter(self, tensor: Any, *_: Any) -> Any:

@@ -443,4 +443,3 @@ def _persistent_id(machine: Unpickler) -> None:
     if machine.persistent_load is None:
         raise machine.corrupt("it refers to data outside itself")
     machine.container(machine.persistent_load(machine.pop()))
-

@@ -23,7 +23,7 @@ from videogen_cli.weights.tensor import LazyTensor, from_array
 SHARD_BYTES = 5_000_000_000
 _SLICE_BYTES = 512 << 20  # MindSpore splits longer parameters
 Progress = Callable[[int], None]
-Metadata = Mapping[str, str] | Callable[[], Mapping[str, str]]
+Metadata = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,19 @@ def save_safetensors(
     *,
     shard_bytes: int = SHARD_BYTES,
     progress: Progress | None = None,
+    final_metadata: Callable[[], Metadata] | None = None,
 ) -> list[Path]:
     """Write a safetensors file, or shards with an index (``PATH.index.json``) when there is more than ``shard_bytes``.
 
     Args:
         path: the target.
         tensors: what to write; arrays are wrapped.
-        metadata: text by key. A function is called twice, before the first tensor is written and after the last,
-            and may know more then (a hash of the source) as long as its values keep their lengths.
+        metadata: text by key.
         dtype: ``fp32``, ``fp16``, ``bf16`` casts real floats; None keeps every type.
         shard_bytes: most bytes of numbers in one file; a single larger tensor has a file of its own.
         progress: called with the number of bytes just written.
+        final_metadata: asked when all numbers are written, for metadata that is known only then (a hash of the
+            source); it must be as long as ``metadata``, which stands in for it.
 
     Returns:
         The files written, the index (if any) last.
@@ -83,7 +85,7 @@ def save_safetensors(
     if len(groups) == 1:
         with atomic_path(path) as temporary:
             _write_group(temporary, groups[0], metadata, progress)
-            _finish_headers([(temporary, groups[0])], metadata)
+            _finish_headers([(temporary, groups[0])], final_metadata)
         return [path]
     names = [f"{path.stem}-{i + 1:05d}-of-{len(groups):05d}{path.suffix}" for i in range(len(groups))]
     index = path.with_name(f"{path.name}.index.json")
@@ -92,7 +94,7 @@ def save_safetensors(
         targets = [stack.enter_context(atomic_path(path.with_name(name))) for name in names]
         for target, group in zip(targets, groups, strict=True):
             _write_group(target, group, metadata, progress)
-        _finish_headers(list(zip(targets, groups, strict=True)), metadata)
+        _finish_headers(list(zip(targets, groups, strict=True)), final_metadata)
         weight_map = {item.name: name for name, group in zip(names, groups, strict=True) for item in group}
         total = sum(item.nbytes for item in items)
         index_file.write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=1))
@@ -172,8 +174,7 @@ def _groups(items: list[_Item], limit: int) -> list[list[_Item]]:
 
 def _header(group: list[_Item], metadata: Metadata) -> bytes:
     """Return the header, padded with blanks so that the numbers start 8-aligned."""
-    known = metadata() if callable(metadata) else metadata
-    entries: dict[str, Any] = {"__metadata__": {key: str(value) for key, value in known.items()}}
+    entries: dict[str, Any] = {"__metadata__": dict(metadata)}
     position = 0
     for item in group:
         span = [position, position + item.nbytes]
@@ -196,10 +197,11 @@ def _write_group(path: Path, group: list[_Item], metadata: Metadata, progress: P
                 _write(handle, piece.data.cast("B") if piece.size else b"", progress)
 
 
-def _finish_headers(files: list[tuple[Path, list[_Item]]], metadata: Metadata) -> None:
+def _finish_headers(files: list[tuple[Path, list[_Item]]], final: Callable[[], Metadata] | None) -> None:
     """Write the headers again with what is known by now."""
-    if not callable(metadata):
+    if final is None:
         return
+    metadata = final()
     for path, group in files:
         header = _header(group, metadata)
         with open(path, "rb+", buffering=0) as handle:

@@ -1,0 +1,101 @@
+"""T2V-Turbo's checkpoints: VideoCrafter2's file, and the LoRA factors of the student.
+
+Names: AILab-CVC/VideoCrafter (LatentDiffusion's state dict); Ji4chenLi/t2v-turbo utils/lora.py for the factors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from videogen_cli.weights.keymap import KeyMap, ignore, rename
+from videogen_cli.weights.lora import Lora, LoraKeys, merge, uniform_base
+from videogen_cli.weights.tensor import LazyTensor, from_array
+
+GUIDANCE_EMBEDDING = 256  # width of the embedding of the guidance scale that the student takes
+TIME_COND_PROJ = "time_cond_proj.weight"
+BASE_SEED = 453645634  # upstream's training seed
+_SCHEDULE = "buffer of the noise schedule, computed from the config"
+_SCHEDULE_BUFFERS = (
+    "betas",
+    "alphas_cumprod",
+    "alphas_cumprod_prev",
+    "sqrt_alphas_cumprod",
+    "sqrt_one_minus_alphas_cumprod",
+    "log_one_minus_alphas_cumprod",
+    "sqrt_recip_alphas_cumprod",
+    "sqrt_recipm1_alphas_cumprod",
+    "posterior_variance",
+    "posterior_log_variance_clipped",
+    "posterior_mean_coef1",
+    "posterior_mean_coef2",
+    "scale_arr",
+)
+
+_UNET = "model.diffusion_model."
+
+VC2_KEYS = KeyMap(
+    rules=(
+        *(ignore(name, _SCHEDULE) for name in _SCHEDULE_BUFFERS),
+        ignore("model_ema.{*}", "moving average kept by training"),
+        ignore("first_stage_model.loss.{*}", "loss network kept by training"),
+        ignore("cond_stage_model.model.attn_mask", "causal mask, computed"),
+        rename(f"{_UNET}{{*}}.temopral_conv.{{*}}", "unet.{*}.temporal_conv.{*}"),  # the original's spelling
+        rename(f"{_UNET}{{*}}", "unet.{*}"),
+        rename("first_stage_model.{*}", "vae.{*}"),
+        rename("cond_stage_model.model.{*}", "text.{*}"),
+    ),
+    strip=("_forward_module.",),  # DeepSpeed's wrapper
+    optional=(f"unet.{TIME_COND_PROJ}",),  # only students have it
+)
+
+
+class StudentLoraKeys(LoraKeys):
+    """Factors of the student UNet, which has one layer more than the teacher: the guidance-scale projection."""
+
+    def prepare(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the params of the student."""
+        width = params["unet"].time_cond_proj_dim or GUIDANCE_EMBEDDING
+        return {**params, "unet": replace(params["unet"], time_cond_proj_dim=width)}
+
+
+LORA_KEYS = StudentLoraKeys()
+
+
+def student_weights(
+    teacher: Mapping[str, LazyTensor],
+    lora: Lora,
+    *,
+    time_cond_proj: np.ndarray | None = None,
+    scale: float | None = None,
+    log: Callable[[str], None] = lambda _: None,
+) -> dict[str, LazyTensor]:
+    """Return the student UNet's weights: the teacher's plus the factors.
+
+    The projection of the guidance scale is in neither file: upstream draws it anew from uniform(-1/16, 1/16) in
+    every process, and trained with one such draw that was never kept. Here it is ``time_cond_proj`` where given,
+    else the teacher file's, else the LoRA file's (vgen's own training saves it there), else one fixed draw.
+
+    Args:
+        teacher: the teacher UNet's weights by our names.
+        lora: the factors.
+        time_cond_proj: (model_channels, 256) float32.
+        scale: strength of the factors; None = the file's alpha.
+        log: told once when the fixed draw is used.
+
+    Raises:
+        WeightsError: a factor's layer is not among the weights.
+    """
+    weights = dict(teacher)
+    if time_cond_proj is not None:
+        weights[TIME_COND_PROJ] = from_array(np.asarray(time_cond_proj, np.float32))
+        lora = replace(lora, base={name: base for name, base in lora.base.items() if name != TIME_COND_PROJ})
+    elif TIME_COND_PROJ not in weights and TIME_COND_PROJ not in lora.base:
+        up, down = lora.factors[TIME_COND_PROJ.removesuffix(".weight")]
+        shape = (up.shape[0], down.shape[1])
+        weights[TIME_COND_PROJ] = uniform_base(shape, bound=shape[1] ** -0.5, seed=BASE_SEED)
+        log(f"{TIME_COND_PROJ} is in no published file; a fixed draw (seed {BASE_SEED}) stands in for it")
+    return merge(weights, lora, scale=scale)
