@@ -80,7 +80,7 @@ class Clip:
 
 
 def prompt(combination: Combination, paraphrase: int = 0) -> str:
-    """Return the prompt for ``combination``; 0 is the plain one, others up to ``len(PARAPHRASES) - 1`` mean the same."""
+    """Return the prompt for ``combination``; 0 is the plain one, the other PARAPHRASES mean the same."""
     words = {"colour": combination.colour, "shape": combination.shape, "direction": combination.direction}
     return PARAPHRASES[paraphrase].format(**words)
 
