@@ -1,0 +1,59 @@
+import pytest
+
+from videogen_cli.errors import UsageError
+from videogen_cli.nets.params import (
+    AutoencoderKLParams,
+    CLIPTextParams,
+    UNet3DParams,
+    check_latent_size,
+    downsample_factor,
+    latent_multiple,
+)
+
+
+@pytest.mark.parametrize("params", [UNet3DParams(), AutoencoderKLParams(), CLIPTextParams()])
+def test_published_sizes_are_possible(params):
+    params.check()
+
+
+@pytest.mark.parametrize(
+    ("params", "where", "word"),
+    [
+        (UNet3DParams(channel_mult=[]), "unet.channel_mult", "empty"),
+        (UNet3DParams(channel_mult=[1, 0]), "unet.channel_mult", "positive"),
+        (UNet3DParams(model_channels=48), "unet.norm_groups", "48 channels"),
+        (UNet3DParams(num_head_channels=48), "unet.num_head_channels", "heads of 48"),
+        (UNet3DParams(attention_resolutions=[1, 16]), "unet.attention_resolutions", "16"),
+        (UNet3DParams(temporal_projection="conv2d"), "unet.temporal_projection", "conv2d"),
+        (UNet3DParams(motion_cond_proj_dim=256), "unet.motion_cond_proj_dim", "guidance-scale"),
+        (UNet3DParams(time_cond_proj_dim=-1), "unet.time_cond_proj_dim", "negative"),
+        (UNet3DParams(num_res_blocks=0), "unet.num_res_blocks", "at least 1"),
+        (AutoencoderKLParams(base_channels=100), "vae.norm_groups", "100 channels"),
+        (AutoencoderKLParams(channel_mult=[]), "vae.channel_mult", "empty"),
+        (CLIPTextParams(heads=7), "text.heads", "7 heads"),
+        (CLIPTextParams(layers=2, skip_last=2), "text.skip_last", "none"),
+    ],
+)
+def test_impossible_sizes_are_refused_by_name(params, where, word):
+    with pytest.raises(UsageError) as caught:
+        params.check()
+    assert caught.value.where == where
+    assert word in caught.value.what
+
+
+def test_heads_need_not_divide_levels_without_attention():
+    UNet3DParams(model_channels=32, channel_mult=[1, 3, 2], attention_resolutions=[4], num_head_channels=64).check()
+
+
+def test_latent_size_must_halve_at_every_level():
+    check_latent_size(UNet3DParams(), 40, 64)
+    with pytest.raises(UsageError, match=r"height.*36.*not a multiple of 8") as caught:
+        check_latent_size(UNet3DParams(), 36, 64)
+    assert "32 or 40" in str(caught.value)
+    with pytest.raises(UsageError, match="width"):
+        check_latent_size(UNet3DParams(), 40, 0)
+
+
+def test_factors_follow_the_levels():
+    assert latent_multiple(UNet3DParams(channel_mult=[1, 2])) == 2
+    assert downsample_factor(AutoencoderKLParams()) == 8

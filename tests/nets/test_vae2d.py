@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from networks import golden_network, run
+
+from videogen_cli.nets.params import AutoencoderKLParams
+from videogen_cli.nets.vae2d import AutoencoderKL
+
+PARAMS = AutoencoderKLParams(base_channels=32, channel_mult=[1, 1], num_res_blocks=1)
+
+
+@pytest.fixture
+def vae(golden_path):
+    return golden_network(
+        AutoencoderKL, PARAMS, golden_path("t2v-turbo/vc2-vae") / "weights.ckpt", "first_stage_model."
+    )
+
+
+def test_encode(mode, vae, golden):
+    _, given, expected = golden("t2v-turbo/vc2-vae")
+    for index, name in enumerate(("mean", "logvar")):
+        got = run(lambda images, index=index: vae.encode(images)[index], given["pixels"])
+        np.testing.assert_allclose(got, expected[name], rtol=0, atol=2e-5)
+
+
+def test_decode(mode, vae, golden):
+    config, given, expected = golden("t2v-turbo/vc2-vae")
+    latents = given["z"][0].transpose(1, 0, 2, 3) / config["scale_factor"]
+    frames = run(vae.decode, latents).transpose(1, 0, 2, 3)[None]
+    np.testing.assert_allclose(frames, expected["frames"], rtol=0, atol=2e-5)
+
+
+def test_reconstruction_is_the_decoded_mean(pynative, vae, golden):
+    _, given, expected = golden("t2v-turbo/vc2-vae")
+    np.testing.assert_allclose(run(vae, given["pixels"]), run(vae.decode, expected["mean"]), atol=1e-4)
+
+
+def test_logvar_is_clamped(pynative, vae, golden):
+    _, given, _ = golden("t2v-turbo/vc2-vae")
+    vae.quant_conv.bias.set_data(vae.quant_conv.bias + 1000)
+    logvar = run(lambda images: vae.encode(images)[1], given["pixels"])
+    assert (logvar == 20).all()
