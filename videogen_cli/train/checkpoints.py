@@ -21,7 +21,6 @@ import numpy as np
 
 from videogen_cli.errors import NonFiniteError, UsageError, WeightsError
 from videogen_cli.files import atomic_dir, sha256_file, write_json
-from videogen_cli.train.tensors import write_tensors
 
 Parts = Mapping[str, Mapping[str, np.ndarray]]  # component -> parameter name -> array
 MANIFEST, STATE, OPTIMIZER = "manifest.json", "state.json", "optimizer.safetensors"
@@ -77,7 +76,11 @@ def _require_finite(vector: str, parts: Parts, step: int) -> None:
 
 
 def _write(path: Path, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
-    write_tensors(path, tensors, {"step": str(state["step"]), "config_hash": state["config_hash"]})
+    from videogen_cli.weights.writer import save_safetensors
+
+    save_safetensors(
+        path, tensors, {"step": str(state["step"]), "config_hash": state["config_hash"]}, shard_bytes=2**62
+    )
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:

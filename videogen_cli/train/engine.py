@@ -28,9 +28,9 @@ class Engine:
         self.config, self.ranks = config, ranks
         self.layout, parameters = lay_out(objective.trainable)
         weights = np.concatenate([parameter.asnumpy().astype(np.float32).ravel() for parameter in parameters])
-        self.backward = Backward(objective.loss, parameters)
-        self.update = Update(config, self.layout, parameters, weights)
-        self.scatter = Scatter(self.layout, parameters)
+        self.backward: Any = Backward(objective.loss, parameters)
+        self.update: Any = Update(config, self.layout, parameters, weights)
+        self.scatter: Any = Scatter(self.layout, parameters)
         objective.loss.set_train()
 
     @property

@@ -36,7 +36,7 @@ class Ranks:
         import mindspore as ms
         from mindspore import ops
 
-        reduce = ops.AllReduce(ops.ReduceOp.SUM)
+        reduce: Any = ops.AllReduce(ops.ReduceOp.SUM)
 
         def any_rank(flag: bool) -> bool:
             return float(reduce(ms.Tensor([float(flag)], ms.float32)).asnumpy()[0]) > 0

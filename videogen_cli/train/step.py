@@ -53,7 +53,8 @@ class Backward(Cell):
         super().__init__()
         self.forward = _ScaledLoss(loss)
         self.parameters = ms.ParameterTuple(parameters)
-        self.gradient = ms.value_and_grad(self.forward, None, self.parameters, has_aux=True)
+        differentiate: Any = ms.value_and_grad
+        self.gradient: Any = differentiate(self.forward, None, self.parameters, has_aux=True)
 
     def construct(self, scale: Any, *batch: Any) -> Any:
         """Run the loss forward and backward."""

@@ -127,6 +127,7 @@ class Trainer:
         rate, scale = learning_rate(done.step, self.config), self.loss_scale.value
         with self._compiling() if first else contextlib.nullcontext():
             norm, finite, loss, *scalars = self.engine.step(batches, rate, done.updates, scale).tolist()
+        self.stopper.graph_called()
         done.note(loss, bool(finite))
         self.loss_scale.update(bool(finite))
         values = {"loss": loss, **dict(zip(self.objective.scalar_names, scalars, strict=True))}
