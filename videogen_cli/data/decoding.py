@@ -18,6 +18,7 @@ from videogen_cli.data import screening
 from videogen_cli.errors import DataError
 
 IMAGE_FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
+SEEK_FROM = 64  # frames into a file where seeking begins to beat decoding from its beginning
 MAX_CLIP_BYTES = 4 * 2**30  # of decoded pixels in one answer
 
 
@@ -171,29 +172,27 @@ def _scan(path: str) -> _Scan:
             if packet.stream_index == stream.index:
                 skipped += packet.is_discard
                 times.append(packet.pts)
-        promised, held, fps = stream.frames, len(times), float(stream.average_rate or stream.guessed_rate or 0)
+        # other containers count what they do not hold (AVI: repeats) or nothing (WebM), or are not to be relied on
+        promised = stream.frames if "mp4" in container.format.name else 0
+        held, fps = len(times), float(stream.average_rate or stream.guessed_rate or 0)
         if promised and held != promised:
             raise DataError(f"is cut short: it promises {promised} frames and holds {held}")
-        if not promised and container.duration and fps:
-            lacking = container.duration / 1e6 - end
-            if lacking > 1.5 / fps:
+        gaps = np.diff(np.sort([time for time in times if time is not None]))  # in ticks; packets come in any order
+        if not promised and container.duration and len(gaps):
+            interval = float(gaps.max() * stream.time_base)
+            end = max(end, float(max(filter(None, times)) * stream.time_base) + interval)
+            lacking = ((container.start_time or 0) + container.duration) / 1e6 - end
+            if lacking > 0.5 * interval:
                 raise DataError(f"is cut short: its last {lacking:.2f} s are missing")
-    return _Scan(held - skipped if promised else None, fps, skipped == 0 and _even(times))
-
-
-def _even(times: list[int | None]) -> bool:
-    """Tell whether presentation times (in any order) are all known and evenly spaced, to one tick."""
-    if None in times:
-        return False
-    gaps = np.diff(np.sort(np.array(times, dtype=np.int64)))
-    return bool(len(gaps) == 0 or (gaps.min() > 0 and gaps.max() - gaps.min() <= 1))
+    even = None not in times and (len(gaps) == 0 or (gaps.min() > 0 and gaps.max() - gaps.min() <= 1))
+    return _Scan(held - skipped if promised else None, fps, bool(even) and skipped == 0)
 
 
 def _frames(path: str) -> Iterator[Any]:
     """Decode a stream from its beginning; a damaged frame is an error instead of a guess at what it was."""
     container, stream = _open(path)
     with container:
-        stream.thread_type = "SLICE"  # with frame threads, errors of the last frames are lost
+        stream.codec_context.thread_count = 1  # many clips are decoded at once, and starting threads costs more
         stream.codec_context.options = {"err_detect": "explode"}
         for number, frame in enumerate(container.decode(stream)):
             if frame.is_corrupt:
@@ -218,7 +217,7 @@ def _decode_with_pyav(path: str, wanted: Wanted, total: int, fps: float) -> Clip
         if size != (frame.height, frame.width):
             raise DataError(f"changes its size at frame {number}")
         if number in numbers:
-            kept.append(_upright(reformatter.reformat(frame, format="rgb24").to_ndarray(), rotation))
+            kept.append(_upright(reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray(), rotation))
         if number == last:
             break
     if len(kept) != len(numbers) or (last == total and number + 1 != total):
@@ -235,9 +234,9 @@ def _upright(frame: np.ndarray, rotation: int) -> np.ndarray:
 
 
 def _decode_with_decord(path: str, wanted: Wanted, total: int) -> Clip | None:
-    """Return the frames read by decord, or None where it is not installed or cannot open the file (AV1)."""
+    """Return the frames read by decord, or None where it would not be faster, is missing, or cannot (AV1)."""
     numbers = list(wanted.numbers(total))
-    if not numbers:
+    if not numbers or numbers[0] < SEEK_FROM:
         return None
     try:
         import decord

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 
@@ -110,12 +111,10 @@ def write_video(path: Path | str, frames: np.ndarray, fps: float = 8, format: st
     if format not in FORMATS:
         raise DataError(f"cannot be written as '{format}'", where=str(path), hint=f"Formats: {', '.join(FORMATS)}")
     with atomic_path(path) as temporary:
-        if format == "npy":
-            np.save(temporary, frames)
-        elif format == "png":
-            _write_strip(temporary, frames)
-        else:
+        if format in ("mp4", "gif"):
             _write_with_ffmpeg(temporary, path, frames, fps, format)
+        else:  # made in memory: numpy and Pillow hide the cause when a disk is full
+            temporary.write_bytes(_npy(frames) if format == "npy" else _png_strip(frames))
     return path
 
 
@@ -125,10 +124,18 @@ def strip_to_frames(strip: np.ndarray, num_frames: int) -> np.ndarray:
     return strip.reshape(height, num_frames, width // num_frames, channels).transpose(1, 0, 2, 3)
 
 
-def _write_strip(target: Path, frames: np.ndarray) -> None:
+def _npy(frames: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, frames)
+    return buffer.getvalue()
+
+
+def _png_strip(frames: np.ndarray) -> bytes:
     from PIL import Image
 
-    Image.fromarray(np.concatenate(list(frames), axis=1)).save(target, format="PNG")
+    buffer = io.BytesIO()
+    Image.fromarray(np.concatenate(list(frames), axis=1)).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def _write_with_ffmpeg(target: Path, final: Path, frames: np.ndarray, fps: float, format: str) -> None:
