@@ -92,7 +92,7 @@ def ddim(
     return latents
 
 
-def lcm(
+def lcm(  # noqa: PLR0917 (the same order as ddim)
     denoise: Denoise,
     latents: Any,
     schedule: NoiseSchedule,

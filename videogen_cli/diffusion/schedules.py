@@ -39,7 +39,12 @@ def _cosine(steps: int, start: float, end: float, dtype: Any) -> np.ndarray:
     return np.minimum(1 - abar[1:] / abar[:-1], 0.999).astype(dtype)
 
 
-_BETA_SCHEDULES = {"linear": _linear, "scaled_linear": _scaled_linear, "cosine": _cosine}
+_BETA_SCHEDULES = {
+    "linear": _linear,
+    "scaled_linear": _scaled_linear,
+    "cosine": _cosine,
+    "squaredcos_cap_v2": _cosine,  # diffusers' name for it
+}
 
 
 def beta_schedule(
@@ -48,7 +53,7 @@ def beta_schedule(
     """Return the variances beta_t, shape (steps,), of ``dtype``.
 
     Args:
-        name: ``linear``, ``scaled_linear`` (linear in the square root) or ``cosine``.
+        name: ``linear``, ``scaled_linear`` (linear in the square root), ``cosine`` or ``squaredcos_cap_v2`` (the same).
         steps: length of the forward process.
         start: first beta.
         end: last beta.

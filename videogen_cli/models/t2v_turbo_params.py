@@ -1,0 +1,128 @@
+"""The original's hyper-parameter names, as in its YAML files, to the params of our networks.
+
+Upstream: VideoCrafter ``lvdm`` (``UNetModel``, ``AutoencoderKL``, ``FrozenOpenCLIPEmbedder``). A key that is absent has
+the original constructor's default; a value that would make another network than ours is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from videogen_cli.errors import DataError
+from videogen_cli.nets.params import AutoencoderKLParams, CLIPTextParams, UNet3DParams
+
+# Switch -> (the original's default, the one value our UNet has).
+_UNET_SWITCHES = {
+    "dims": (2, 2),
+    "conv_resample": (True, True),
+    "use_scale_shift_norm": (False, False),
+    "resblock_updown": (False, False),
+    "use_linear": (False, True),
+    "tempspatial_aware": (False, False),
+    "temporal_selfatt_only": (True, True),
+    "use_relative_position": (True, False),
+    "use_causal_attention": (False, False),
+    "use_image_attention": (False, False),
+    "temporal_transformer_depth": (1, 1),
+}
+_LAYERS_SKIPPED = {"last": 0, "penultimate": 1}
+
+
+def component_params(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return params by component (``unet``, ``vae``, ``text``) for whatever ``config`` describes.
+
+    ``config`` is that of one network, or has the sections ``unet_config``, ``ddconfig`` with ``embed_dim``, and
+    ``text_cfg`` with ``text_embed_dim`` (or ``text``, which holds all of the text tower's).
+
+    Raises:
+        DataError: a key is missing, or its value asks for a network we do not have.
+    """
+    found: dict[str, Any] = {}
+    if "unet_config" in config or "model_channels" in config:
+        found["unet"] = unet_params(config.get("unet_config", config))
+    if "ddconfig" in config:
+        found["vae"] = vae_params(config["ddconfig"], _get(config, "embed_dim", "vae"))
+    if text := config.get("text_cfg", config.get("text")):
+        width = config.get("text_embed_dim", text.get("embed_dim", config.get("embed_dim")))
+        found["text"] = text_params(text, width, config.get("layer", "penultimate"))
+    return found
+
+
+def unet_params(config: Mapping[str, Any]) -> UNet3DParams:
+    """Return the UNet's params.
+
+    Raises:
+        DataError: a key is missing, or its value asks for a network we do not have.
+    """
+    for key, (default, ours) in _UNET_SWITCHES.items():
+        _require(config.get(key, default), ours, f"unet.{key}")
+    heads = config.get("num_head_channels", -1)
+    if heads == -1:
+        raise DataError("a fixed number of heads is not supported", where="unet.num_head_channels", hint="Give it.")
+    return UNet3DParams(
+        in_channels=_get(config, "in_channels", "unet"),
+        out_channels=_get(config, "out_channels", "unet"),
+        model_channels=_get(config, "model_channels", "unet"),
+        channel_mult=list(config.get("channel_mult", (1, 2, 4, 8))),
+        num_res_blocks=_get(config, "num_res_blocks", "unet"),
+        attention_resolutions=list(_get(config, "attention_resolutions", "unet")),
+        num_head_channels=heads,
+        context_dim=_get(config, "context_dim", "unet"),
+        transformer_depth=config.get("transformer_depth", 1),
+        temporal_conv=config.get("temporal_conv", False),
+        temporal_attention=config.get("temporal_attention", True),
+        init_attention=config.get("addition_attention", False),
+        fps_condition=config.get("fps_cond", False),
+        time_cond_proj_dim=config.get("time_cond_proj_dim") or 0,
+        motion_cond_proj_dim=config.get("motion_cond_proj_dim") or 0,
+    )
+
+
+def vae_params(ddconfig: Mapping[str, Any], embed_dim: int) -> AutoencoderKLParams:
+    """Return the autoencoder's params; ``embed_dim`` is the number of latent channels.
+
+    Raises:
+        DataError: a key is missing, or its value asks for a network we do not have.
+    """
+    _require(list(ddconfig.get("attn_resolutions", [])), [], "vae.attn_resolutions")
+    _require(ddconfig.get("double_z", True), True, "vae.double_z")
+    return AutoencoderKLParams(
+        in_channels=_get(ddconfig, "in_channels", "vae"),
+        out_channels=_get(ddconfig, "out_ch", "vae"),
+        base_channels=_get(ddconfig, "ch", "vae"),
+        channel_mult=list(ddconfig.get("ch_mult", (1, 2, 4, 8))),
+        num_res_blocks=_get(ddconfig, "num_res_blocks", "vae"),
+        z_channels=_get(ddconfig, "z_channels", "vae"),
+        embed_dim=embed_dim,
+    )
+
+
+def text_params(text_cfg: Mapping[str, Any], embed_dim: int, layer: str = "penultimate") -> CLIPTextParams:
+    """Return the text tower's params; ``embed_dim`` is that of the joint image-text space, ``layer`` where it is read.
+
+    Raises:
+        DataError: a key is missing, or ``layer`` is neither ``last`` nor ``penultimate``.
+    """
+    if layer not in _LAYERS_SKIPPED:
+        raise DataError(f"must be one of {', '.join(_LAYERS_SKIPPED)}, not '{layer}'", where="text.layer")
+    return CLIPTextParams(
+        vocab_size=_get(text_cfg, "vocab_size", "text"),
+        context_length=text_cfg.get("context_length", 77),
+        width=_get(text_cfg, "width", "text"),
+        heads=_get(text_cfg, "heads", "text"),
+        layers=_get(text_cfg, "layers", "text"),
+        embed_dim=embed_dim,
+        skip_last=_LAYERS_SKIPPED[layer],
+    )
+
+
+def _get(config: Mapping[str, Any], key: str, where: str) -> Any:
+    if key not in config:
+        raise DataError("is missing from the original's hyper-parameters", where=f"{where}.{key}")
+    return config[key]
+
+
+def _require(value: Any, ours: Any, where: str) -> None:
+    if value != ours:
+        raise DataError(f"{value} is not supported, only {ours}", where=where)

@@ -1,0 +1,242 @@
+"""How each component of T2V-Turbo's golden cases is run; every function takes a case and returns its outputs.
+
+Inputs and outputs have upstream's names (Ji4chenLi/t2v-turbo). Shapes: b samples, c channels, t frames, h w latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from videogen_cli.config import SampleConfig
+from videogen_cli.data.tokenizers import OPENCLIP, load_tokenizer
+from videogen_cli.diffusion import lcm, samplers
+from videogen_cli.diffusion.ddim_solver import DDIMSolver, dynamic_scale
+from videogen_cli.diffusion.losses import huber, mse
+from videogen_cli.diffusion.schedules import PREDICTION_TYPES, NoiseSchedule
+from videogen_cli.errors import DataError
+from videogen_cli.metrics.parity import Case, UnsupportedCase
+from videogen_cli.metrics.parity_networks import build, call, networks, read_weights
+from videogen_cli.models.t2v_turbo_params import component_params
+from videogen_cli.models.t2v_turbo_weights import LORA_KEYS, VC2_KEYS, student_weights
+from videogen_cli.weights.lora import load_lora
+
+Outputs = dict[str, Any]
+DEFAULT_FPS = 16  # of upstream's UNet, when none is given
+_PROJECTIONS = ("time_cond_proj", "motion_cond_proj", "combine_proj")
+
+
+def unet(case: Case) -> Outputs:
+    """One call; ``eps_motion`` and ``eps_time`` are with and without the motion condition of T2V-Turbo-v2."""
+    given = {
+        f"unet.{name}.weight": case.inputs[f"{name}_weight"] for name in _PROJECTIONS if f"{name}_weight" in case.inputs
+    }
+    cell = networks(case, ("unet",), "vc2", role="base", given=given)["unet"]
+    eps = _predict(cell, case)
+    without = _predict(cell, case, motion=False) if "eps_time" in case.outputs else None
+    return {"eps": eps, "eps_motion": eps, "eps_time": without}
+
+
+def vae(case: Case) -> Outputs:
+    """Encode ``pixels`` (n 3 h w), sample with ``noise``, and decode the scaled video latents ``z`` (b c t h w)."""
+    return _autoencode(networks(case, ("vae",), "vc2")["vae"], case)
+
+
+def text_encoder(case: Case) -> Outputs:
+    """Encode ``tokens`` (b l)."""
+    return {"hidden": call(networks(case, ("text",), "vc2")["text"], case.inputs["tokens"])}
+
+
+def model_vc2(case: Case) -> Outputs:
+    """All three networks of one container; the UNet reads the text states of ``tokens``."""
+    cells = networks(case, ("unet", "vae", "text"), "vc2", role="base")
+    states = call(cells["text"], case.inputs["tokens"])
+    context = case.inputs.get("context", states)
+    return {"prompt_embeds": states, "eps": _predict(cells["unet"], case, context), **_autoencode(cells["vae"], case)}
+
+
+def lora_merged_unet(case: Case) -> Outputs:
+    """One call of the student, and the merged weights by upstream's names."""
+    cells = build(case, {"unet": _student_params(case)["unet"]})
+    weights = _load_student(case, cells)
+    merged = {name: name.removeprefix("merged.") for name in case.outputs if name.startswith("merged.")}
+    return {
+        "eps": _predict(cells["unet"], case),
+        **{output: weights[_our_name(name)].float32() for output, name in merged.items()},
+    }
+
+
+def pipeline_vc2(case: Case) -> Outputs:
+    """Tokens to video through the pipeline of ``vgen infer``, with the recorded noise of every step."""
+    from videogen_cli.models.t2v_turbo import DiffusionConfig, T2VTurboConfig
+    from videogen_cli.models.t2v_turbo_pipeline import T2VTurboPipeline
+
+    given = case.inputs
+    params = _student_params(case)
+    cells = build(case, params)
+    for name, tensors in read_weights(case, {n: cells[n] for n in ("vae", "text")}, "vc2", role="base").items():
+        _load(cells[name], tensors, case)
+    _load_student(case, cells)
+    sample = SampleConfig(
+        sampler="lcm",
+        num_inference_steps=int(given["num_inference_steps"]),
+        guidance_scale=float(given["guidance_scale"]),
+        fps=int(given.get("fps", DEFAULT_FPS)),
+    )
+    diffusion = DiffusionConfig(
+        origin_steps=int(given.get("lcm_origin_steps", 50)), latent_scale=case.config["scale_factor"]
+    )
+    pipeline = T2VTurboPipeline(T2VTurboConfig(sample=sample, diffusion=diffusion, **params), cells)
+    steps: list[samplers.Step] = []
+    context = pipeline.encode_tokens(given["tokens"])
+    latents = pipeline.sample_from(
+        given["latents"], context, lambda step: given[f"noise{step}"], lambda *event: steps.append(event[2])
+    )
+    results = {"prompt_embeds": context, "timesteps": [step.timestep for step in steps]}
+    for index, step in enumerate(steps):
+        results[f"step{index}.model_output"] = step.prediction
+        results[f"step{index}.prev_sample"] = step.latents
+        results[f"step{index}.denoised"] = step.denoised
+    return {**results, "video": pipeline.decode_float(latents)}
+
+
+def scheduler(case: Case) -> Outputs:
+    """The chosen timesteps, recorded steps, and noising."""
+    given, schedule = case.inputs, _schedule(case)
+    count, origin = given.get("timesteps_args", (case.config["num_inference_steps"], case.config["lcm_origin_steps"]))
+    steps = lcm.timesteps(int(count), int(origin), schedule.train_timesteps)
+    results: Outputs = {"timesteps": steps, "alphas_cumprod": schedule.alphas_cumprod}
+    for record in (name.removesuffix(".sample") for name in given if name.endswith(".sample")):
+        t, sample = int(given[f"{record}.timestep"]), given[f"{record}.sample"]
+        denoised = previous = lcm.denoise(schedule, given[f"{record}.model_output"], sample, t)
+        if len(steps) > 1:
+            following = [*steps, steps[-1]][steps.index(t) + 1]
+            previous = lcm.renoise(schedule, denoised, following, given[f"{record}.noise"])
+        c_skip, c_out = lcm.boundary_scalings(float(t))
+        results |= {f"{record}.denoised": denoised, f"{record}.prev_sample": previous}
+        results |= {f"{record}.c_skip": c_skip, f"{record}.c_out": c_out}
+    if "add_x0" in given:
+        results["noisy"] = schedule.add_noise(given["add_x0"], given["add_noise"], given["add_t"])
+    return results
+
+
+def scheduler_math(case: Case) -> Outputs:
+    """Embedding of the guidance scale, boundary scalings, losses, and x0 and noise for every prediction type."""
+    given, config = case.inputs, case.config
+    steps, sample, output = given["timesteps"], given["sample"], given["model_output"]
+    scaling, sigma_data = config.get("timestep_scaling", 10.0), config.get("sigma_data", 0.5)
+    c_skip, c_out = lcm.boundary_scalings(steps.astype(np.float32), scaling, sigma_data)
+    results: Outputs = {
+        "w_embedding": lcm.guidance_scale_embedding(given["w"], config.get("embedding_dim", 256)),
+        "c_skip": c_skip,
+        "c_out": c_out,
+        "huber": huber(sample, output, config.get("huber_c", 0.001)),
+        "l2": mse(sample, output),
+    }
+    for kind in PREDICTION_TYPES:
+        schedule = _schedule(case, kind)
+        results[f"x0_{kind}"] = schedule.predict_x0(output, sample, steps)
+        results[f"eps_{kind}"] = schedule.predict_noise(output, sample, steps)
+    return results
+
+
+def ddim_solver(case: Case) -> Outputs:
+    """The distillation solver's tables, one step down and one up."""
+    given, config = case.inputs, case.config
+    scale = None
+    if config.get("use_scale"):
+        scale = dynamic_scale(config["scale_a"], config["scale_b"], config["mid_step"], config["timesteps"])
+    solver = DDIMSolver(_schedule(case), config["ddim_timesteps"], scale, config.get("ddim_eta", 0.0))
+    estimates = given["pred_x0"], given["pred_noise"]
+    return {
+        "ddim_timesteps": solver.timesteps,
+        "ddim_alpha_cumprods": solver.alphas_cumprod,
+        "ddim_alpha_cumprods_prev": solver.alphas_cumprod_prev,
+        "ddim_scale_arr": solver.scale,
+        "ddim_scale_arr_prev": solver.scale_prev,
+        "x_prev": solver.step(*estimates, given["index"], given.get("noise", 0.0)),
+        "reverse": solver.reverse_step(*estimates, solver.timesteps[given["index"]]),
+    }
+
+
+def tokenizer_openclip(case: Case) -> Outputs:
+    """Ids of ``config.texts``."""
+    return {"tokens": load_tokenizer(OPENCLIP, case.config.get("context_length", 77)).encode(case.config["texts"])}
+
+
+def _schedule(case: Case, prediction_type: str | None = None) -> NoiseSchedule:
+    config = case.config
+    return NoiseSchedule.create(
+        config.get("beta_schedule", "scaled_linear"),
+        config.get("num_train_timesteps", config.get("timesteps", 1000)),
+        config.get("linear_start", 0.00085),
+        config.get("linear_end", 0.012),
+        prediction_type=prediction_type or config.get("prediction_type", "epsilon"),
+        zero_snr=config.get("rescale_betas_zero_snr", False),
+    )
+
+
+def _predict(cell: Any, case: Case, context: np.ndarray | None = None, *, motion: bool = True) -> np.ndarray:
+    """Run the UNet on a case's ``x``, with whatever conditions it gives."""
+    given, b = case.inputs, len(case.inputs["x"])
+
+    def per_sample(name: str, default: Any = None) -> np.ndarray:
+        return np.broadcast_to(np.asarray(given.get(name, default), np.float32).reshape(-1), (b,))
+
+    guidance = given.get("timestep_cond")
+    if guidance is None and "w" in given:
+        guidance = lcm.guidance_scale_embedding(per_sample("w"), case.config["time_cond_proj_dim"])
+    conditions = guidance, given.get("motion_cond") if motion else None
+    states = given["context"] if context is None else context
+    return call(cell, given["x"], per_sample("timesteps"), states, per_sample("fps", DEFAULT_FPS), *conditions)
+
+
+def _autoencode(cell: Any, case: Case) -> Outputs:
+    """Encode ``pixels`` and decode ``z``, whichever a case has."""
+    given, scale, results = case.inputs, np.float32(case.config["scale_factor"]), {}
+    if "pixels" in given:
+        mean, logvar = call(cell.encode, given["pixels"])
+        results |= {"mean": mean, "logvar": logvar}
+        if "noise" in given:
+            results["latent"] = (mean + np.exp(0.5 * logvar) * given["noise"]) * scale
+    if "z" in given:
+        b, c, t, h, w = given["z"].shape
+        frames = call(cell.decode, given["z"].transpose(0, 2, 1, 3, 4).reshape(b * t, c, h, w) / scale)
+        results["frames"] = frames.reshape(b, t, *frames.shape[1:]).transpose(0, 2, 1, 3, 4)
+    return results
+
+
+def _student_params(case: Case) -> dict[str, Any]:
+    params = component_params(case.config)
+    if "unet" not in params:
+        raise UnsupportedCase("only VideoCrafter2's student is supported", where=case.name)
+    return LORA_KEYS.prepare(params)
+
+
+def _load_student(case: Case, cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Load teacher plus LoRA factors into the UNet and return the merged weights by our names."""
+    student = cells["unet"]
+    teacher = read_weights(case, {"unet": student}, "vc2", role="base")["unet"]
+    factors = case.weights("lora")
+    if len(factors) != 1:
+        raise DataError("LoRA factors must be one file", where=case.name)
+    lora = load_lora(factors[0], LORA_KEYS.targets({"unet": student})["unet"])
+    lora = replace(lora, alpha=case.config.get("lora_alpha", lora.alpha))
+    weights = student_weights(teacher, lora, time_cond_proj=case.inputs.get("time_cond_proj_weight"))
+    _load(student, weights, case)
+    return weights
+
+
+def _load(cell: Any, tensors: Mapping[str, Any], case: Case) -> None:
+    from videogen_cli.runtime import module
+
+    module.load(cell, tensors, where=case.name)
+
+
+def _our_name(parameter: str) -> str:
+    """Return our name of a UNet parameter given in the original's."""
+    rule = VC2_KEYS.resolve(f"model.diffusion_model.{parameter}")
+    return parameter if rule is None or rule.target is None else rule.target.removeprefix("unet.")
