@@ -1,0 +1,153 @@
+"""From a request to a plan: the model, its resolved config, and what running it would take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from videogen_cli.config import Resolved, parse_overrides, set_dotted
+from videogen_cli.errors import UsageError, did_you_mean
+from videogen_cli.output import Output
+from videogen_cli.registry import ModelSpec, load_attr, resolve_config, spec
+from videogen_cli.runners.requests import InferRequest, Request, TrainRequest
+
+BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request whose every choice has been made."""
+
+    spec: ModelSpec
+    resolved: Resolved
+    preset: str | None
+    stage: str | None
+
+    @property
+    def config(self) -> Any:
+        """The resolved config."""
+        return self.resolved.config
+
+
+def make_plan(request: Request, output: Output) -> Plan:
+    """Resolve a request's model, preset, stage and config.
+
+    Raises:
+        UsageError: an unknown model, preset, stage, key, input, or a value of the wrong type.
+    """
+    model = spec(request.model)
+    stage = _stage(model, request)
+    if isinstance(request, InferRequest):
+        _check_inputs(model, request.inputs)
+    preset = request.preset or _default_preset(model, request, output)
+    options: dict[str, Any] = {}
+    for key, value in request.options.items():
+        if value is not None:
+            set_dotted(options, key, value)
+    resolved = resolve_config(
+        model,
+        preset=preset,
+        stage=stage,
+        file=request.config_file,
+        overrides=parse_overrides(request.overrides),
+        options=options,
+    )
+    if request.nproc < 1:
+        raise UsageError(f"must be at least 1, not {request.nproc}", where="--nproc")
+    return Plan(model, resolved, preset, stage)
+
+
+def _default_preset(model: ModelSpec, request: Request, output: Output) -> str | None:
+    """Return the preset that ships with weights, and say that it was chosen."""
+    if request.config_file or model.default_preset not in model.presets():
+        return None
+    from videogen_cli.runtime.target import detect_target
+
+    if detect_target() == "cpu":
+        output.info(
+            f"no preset named and no NPU here: using '{model.default_preset}', a small model that ships with vgen"
+            f" (see 'vgen ls' for the others)"
+        )
+        return model.default_preset
+    names = ", ".join(model.presets())
+    raise UsageError("name a preset", where="--preset", hint=f"{model.name} has {names}")
+
+
+def _stage(model: ModelSpec, request: Request) -> str | None:
+    if not isinstance(request, TrainRequest):
+        return None
+    if not request.stage:
+        names = ", ".join(stage.name for stage in model.stages) or "none"
+        raise UsageError("say which stage to train", where="--stage", hint=f"{model.name} has {names}")
+    return model.stage(request.stage).name
+
+
+def _check_inputs(model: ModelSpec, inputs: list[str]) -> None:
+    known = [item.name for item in model.inputs]
+    for pair in inputs:
+        name, separator, path = pair.partition("=")
+        if not separator or not path:
+            raise UsageError(f"'{pair}' is not of the form NAME=PATH", where="--input")
+        if name not in known:
+            hint = did_you_mean(name, known) or f"{model.name} takes no inputs."
+            raise UsageError(f"{model.name} has no input '{name}'", where="--input", hint=hint)
+
+
+def component_sizes(plan: Plan, names: tuple[str, ...] | None = None) -> dict[str, int]:
+    """Return the number of parameters of each component, found without MindSpore and without memory."""
+    from videogen_cli.runtime.cells import shapes
+
+    sizes = {}
+    for component in plan.spec.components:
+        if names is None or component.name in names:
+            cell = load_attr(component.build)(getattr(plan.config, component.name))
+            sizes[component.name] = sum(prod(shape) for shape in shapes(cell).values())
+    return sizes
+
+
+def describe(plan: Plan, request: Request, verb: str) -> dict[str, Any]:
+    """Return what ``--dry-run`` prints: everything that would happen, without importing MindSpore."""
+    from videogen_cli.runtime import context
+
+    stage = plan.spec.stage(plan.stage) if plan.stage else None
+    device = context.plan(plan.config.device)
+    sizes = component_sizes(plan, stage.trains + stage.frozen if stage else None)
+    weights_bytes = sum(sizes.values()) * BYTES[device["dtype"]]
+    trained = sum(sizes[name] for name in stage.trains) if stage else 0
+    estimate = {
+        "params": sum(sizes.values()),
+        "params_by_component": sizes,
+        "trained_params": trained,
+        "weights_bytes": weights_bytes,
+        # Training keeps fp32 master weights, gradients and two moments of what it trains, and EMA where it is on.
+        "memory_bytes": weights_bytes + trained * 4 * (4 if plan.config.train.ema_decay else 3),
+    }
+    return {
+        "model": plan.spec.name,
+        "verb": verb,
+        "stage": plan.stage,
+        "preset": plan.preset,
+        "config": plan.resolved.to_dict(),
+        "device": device,
+        "parallel": {
+            "processes": request.nproc,
+            "zero_stage": plan.config.device.zero_stage,
+            "sequence_parallel": plan.config.device.sequence_parallel,
+        },
+        "estimate": estimate,
+        "files": {"output_dir": str(request.output_dir or ""), "weights": dict(plan.config.weights)},
+    }
+
+
+def show_description(description: dict[str, Any], output: Output) -> None:
+    """Print a dry run: JSON for pipelines, tables for people."""
+    output.result(description)
+    if output.json:
+        return
+    rows = [(key, description[key]) for key in ("model", "verb", "stage", "preset") if description[key]]
+    rows += [(f"device.{key}", value) for key, value in description["device"].items() if value not in ({}, [], None)]
+    rows += [("parameters", f"{description['estimate']['params']:,}")]
+    rows += [("weights and optimizer", f"{description['estimate']['memory_bytes'] / 2**20:,.0f} MB")]
+    rows += [(f"weights.{name}", path) for name, path in description["files"]["weights"].items()]
+    output.table("Nothing was run. This is what would be:", ("", ""), rows)
