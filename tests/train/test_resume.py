@@ -62,8 +62,8 @@ def test_killed_three_times(uninterrupted, tmp_path):
         wait_for_lines(tmp_path, 10 + 16 * kill, process)
         time.sleep(draws.random() * 0.3)
         process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+        code, errors = finish(process)
+        assert code == -signal.SIGKILL, errors
         done = read(tmp_path / "metrics.jsonl")[-1]["step"]
         newest = checkpoints.latest(tmp_path / "checkpoints", pytest.fail)
         saved = int(newest.name.removeprefix("step-")) if newest else 0

@@ -87,8 +87,9 @@ class _Watcher:
     """Keeps Python's SIGINT handler in place, and ends a process whose main thread does not.
 
     MindSpore puts its own SIGINT handler in place at every graph call, one that turns SIGINT into SIGTERM; this puts
-    Python's back (a SIGINT in the milliseconds before is taken for a SIGTERM, which saves and leaves as well). And as Python runs handlers in the main thread only, between bytecodes, a main thread inside a
-    long step or compilation would not notice the second SIGINT.
+    Python's back. (A SIGINT in the milliseconds before is taken for a SIGTERM, which saves and leaves as well.) And
+    as Python runs handlers in the main thread only, between bytecodes, a main thread inside a long step or
+    compilation would not notice the second SIGINT.
     """
 
     def __init__(self) -> None:

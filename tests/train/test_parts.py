@@ -1,0 +1,118 @@
+"""The small parts of the loop: schedules, loss scale, prefetch, metrics, identity."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from videogen_cli.config import TrainConfig
+from videogen_cli.errors import UsageError
+from videogen_cli.train import identity
+from videogen_cli.train.loss_scale import GROWTH_INTERVAL, LossScale
+from videogen_cli.train.metrics import Metrics, read
+from videogen_cli.train.prefetch import prefetch
+from videogen_cli.train.schedule import average_decay, learning_rate
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("constant", [0.5, 1.0, 1.0, 1.0, 1.0, 1.0]),
+        ("linear", [0.5, 1.0, 1.0, 0.7, 0.4, 0.1]),
+        ("cosine", [0.5, 1.0, 1.0, 0.775, 0.325, 0.1]),
+    ],
+)
+def test_learning_rates(schedule, rates):
+    config = TrainConfig(max_steps=6, learning_rate=1.0, end_learning_rate=0.1, schedule=schedule, warmup_steps=2)
+    assert [learning_rate(step, config) for step in range(6)] == pytest.approx(rates)
+    assert learning_rate(100, config) == pytest.approx(rates[-1])
+
+
+def test_average_warms_up():
+    assert [average_decay(n, 0.9) for n in (0, 8, 10_000)] == pytest.approx([0.1, 0.5, 0.9])
+
+
+def test_dynamic_loss_scale_falls_and_rises():
+    scale = LossScale.parse("auto", "fp16")
+    start = scale.value
+    scale.update(finite=False)
+    assert scale.value == start / 2
+    for _ in range(GROWTH_INTERVAL):
+        scale.update(finite=True)
+    assert scale.value == start
+    for _ in range(100):
+        scale.update(finite=False)
+    assert scale.value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "dtype", "value"), [("auto", "fp32", 1), ("auto", "bf16", 1), ("none", "fp16", 1), ("8", "fp16", 8)]
+)
+def test_fixed_loss_scales(text, dtype, value):
+    scale = LossScale.parse(text, dtype)
+    scale.update(finite=False)
+    assert scale.value == value
+
+
+@pytest.mark.parametrize("text", ["dynamic", "-1", "0", "inf", "nan"])
+def test_bad_loss_scales(text):
+    with pytest.raises(UsageError, match=r"train\.loss_scale"):
+        LossScale.parse(text, "fp16")
+
+
+def test_prefetch_keeps_the_order_and_raises_in_turn():
+    def make(number):
+        if number == 5:
+            raise ValueError("five")
+        return number
+
+    got = []
+    with pytest.raises(ValueError, match="five"):
+        got.extend(prefetch(make, ((n,) for n in range(9))))
+    assert got == [0, 1, 2, 3, 4]
+
+
+def test_prefetch_works_ahead_but_not_far_and_ends_when_closed():
+    made = []
+    batches = prefetch(made.append, ((n,) for n in range(100)), depth=2)
+    next(batches)
+    time.sleep(0.3)
+    assert 3 <= len(made) <= 4
+    batches.close()
+    assert not any(thread.name == "prefetch" for thread in threading.enumerate())
+
+
+def test_metrics_forget_what_a_resumed_run_will_do_again(tmp_path):
+    metrics = Metrics(tmp_path, tensorboard=False)
+    metrics.begin(0)
+    for step in (1, 2, 3):
+        metrics.write(step, "train", {"loss": 1 / step, "bad": float("nan")}, {"seconds": 0.1})
+    metrics.close()
+    whole = metrics.path.read_text()
+    metrics.path.write_text(whole + '{"step": 4, "lo')  # killed while writing
+    assert [line["step"] for line in read(metrics.path)] == [1, 2, 3]
+    kept = metrics.begin(2)
+    metrics.write(3, "train", {"loss": 1 / 3, "bad": float("nan")}, {"seconds": 0.1})
+    metrics.close()
+    assert [line["step"] for line in kept] == [1, 2]
+    assert metrics.path.read_text() == whole
+    assert read(metrics.path)[0]["bad"] == "nan"
+
+
+def test_tensorboard_gets_the_numbers(tmp_path):
+    metrics = Metrics(tmp_path, tensorboard=True)
+    metrics.begin(0)
+    metrics.write(1, "train", {"loss": 0.5})
+    metrics.close()
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"train/loss" in events.read_bytes()
+
+
+def test_identity_names_what_differs_and_ignores_what_is_harmless():
+    then = {"unet": {"width": 64}, "train": {"max_steps": 5, "learning_rate": 0.1}, "stage": "base"}
+    now = {"unet": {"width": 32}, "train": {"max_steps": 9, "learning_rate": 0.1}, "stage": "vae"}
+    identity.require_same(identity.essence(then), identity.essence({**then, "train": now["train"]}), "x")
+    with pytest.raises(UsageError, match=r"stage: 'base' then, 'vae' now; unet\.width: 64 then, 32 now"):
+        identity.require_same(identity.essence(then), identity.essence(now), "x")
