@@ -23,7 +23,6 @@ def test_published_sizes_are_possible(params):
         (UNet3DParams(channel_mult=[1, 0]), "unet.channel_mult", "positive"),
         (UNet3DParams(model_channels=48), "unet.norm_groups", "48 channels"),
         (UNet3DParams(num_head_channels=48), "unet.num_head_channels", "heads of 48"),
-        (UNet3DParams(attention_resolutions=[1, 16]), "unet.attention_resolutions", "16"),
         (UNet3DParams(temporal_projection="conv2d"), "unet.temporal_projection", "conv2d"),
         (UNet3DParams(motion_cond_proj_dim=256), "unet.motion_cond_proj_dim", "guidance-scale"),
         (UNet3DParams(time_cond_proj_dim=-1), "unet.time_cond_proj_dim", "negative"),
@@ -43,6 +42,10 @@ def test_impossible_sizes_are_refused_by_name(params, where, word):
 
 def test_heads_need_not_divide_levels_without_attention():
     UNet3DParams(model_channels=32, channel_mult=[1, 3, 2], attention_resolutions=[4], num_head_channels=64).check()
+
+
+def test_attention_may_name_levels_that_are_not_there():
+    UNet3DParams(channel_mult=[1, 2], attention_resolutions=[4, 2, 1]).check()
 
 
 def test_latent_size_must_halve_at_every_level():

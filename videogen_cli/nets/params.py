@@ -25,7 +25,8 @@ class UNet3DParams:
     model_channels: int = 320
     channel_mult: list[int] = field(default_factory=lambda: [1, 2, 4, 4])
     num_res_blocks: int = 2  # per level on the way down; one more on the way up
-    attention_resolutions: list[int] = field(default_factory=lambda: [4, 2, 1])  # downsampling factors with attention
+    # downsampling factors of the levels with attention; factors of no level are ignored, as in the original
+    attention_resolutions: list[int] = field(default_factory=lambda: [4, 2, 1])
     num_head_channels: int = 64
     context_dim: int = 1024  # width of the text states
     transformer_depth: int = 1
@@ -55,11 +56,6 @@ class UNet3DParams:
         _one_of(where, self, PROJECTIONS, "temporal_projection", "init_projection")
         if self.model_channels % 2:
             raise UsageError("must be even: half are cosines, half sines", where=f"{where}.model_channels")
-        factors = [2**level for level in range(len(self.channel_mult))]
-        for factor in self.attention_resolutions:
-            if factor not in factors:
-                hint = f"It lists downsampling factors; this network's are {', '.join(map(str, factors))}."
-                raise UsageError(f"there is no level {factor}", where=f"{where}.attention_resolutions", hint=hint)
         for level, multiple in enumerate(self.channel_mult):
             last = level == len(self.channel_mult) - 1  # the middle block, which always has attention
             if 2**level in self.attention_resolutions or last:
