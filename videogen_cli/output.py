@@ -140,5 +140,3 @@ class _LineProgress(Progress):
             if self._done:
                 text += f", {(now - self._began) * (self._total / self._done - 1):.0f} s left"
         self._output.info(f"{text} {self._note}".rstrip())
-
-

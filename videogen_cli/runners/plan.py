@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -151,3 +153,16 @@ def show_description(description: dict[str, Any], output: Output) -> None:
     rows += [("weights and optimizer", f"{description['estimate']['memory_bytes'] / 2**20:,.0f} MB")]
     rows += [(f"weights.{name}", path) for name, path in description["files"]["weights"].items()]
     output.table("Nothing was run. This is what would be:", ("", ""), rows)
+
+
+def run_request(request: Request, verb: str, output: Output) -> None:
+    """Plan a request and run it, on as many processes as it asks for; or, for a dry run, say what would be run."""
+    plan = make_plan(request, output)
+    if request.dry_run:
+        show_description(describe(plan, request, verb), output)
+        return
+    if request.nproc > 1 and "RANK_ID" not in os.environ:
+        from videogen_cli.runtime.launch import launch
+
+        raise SystemExit(launch(sys.argv[1:], request.nproc))
+    load_attr(f"videogen_cli.runners.{verb}:run")(request, plan, output)
