@@ -7,7 +7,7 @@ returned 40 without a word and PyAV refused 40). decord reads files already foun
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,21 +136,25 @@ def _decode_video(path: str, wanted: Wanted, checked: bool) -> Clip:
             return clip
         total = scan.count if scan.count is not None else _count(path)
         return _decode_with_pyav(path, wanted, total, scan.fps)
-    except FFmpegError as error:
-        reason = error.strerror or type(error).__name__
+    except (FFmpegError, ArithmeticError, ValueError) as error:  # the latter two for absurd times and sizes
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise DataError(f"cannot be decoded: {reason}", hint="Convert it again, or leave it out.") from error
 
 
-def _open(path: str) -> Any:
+def _open(path: str) -> tuple[Any, Any]:
     import av
+    import av.logging as messages
 
-    av.logging.set_level(av.logging.PANIC)
+    messages.set_level(messages.PANIC)
     container = av.open(os.path.abspath(path), options={"protocol_whitelist": "file"})
     streams = [stream for stream in container.streams.video if not stream.disposition.value & _ATTACHED_PICTURE]
     if not streams:
         kinds = {stream.type for stream in container.streams}
         container.close()
         raise DataError("has sound but no picture" if "audio" in kinds else "has no video in it")
+    if streams[0].codec_context is None:
+        container.close()
+        raise DataError("is of a kind no decoder here knows", hint="Convert it to h264.")
     return container, streams[0]
 
 
@@ -253,7 +257,7 @@ def _decode_with_decord(path: str, wanted: Wanted, total: int) -> Clip | None:
         if isinstance(error, DataError):
             raise
         return None
-    return _clip(frames, fps, *frames.shape[1:3], total)
+    return _clip(frames, fps, frames.shape[1], frames.shape[2], total)
 
 
 def _check_memory(count: int, size: Sequence[int]) -> None:
@@ -262,6 +266,7 @@ def _check_memory(count: int, size: Sequence[int]) -> None:
         raise DataError(f"would take {needed / 2**30:.1f} GB decoded", hint="Read fewer frames of it.")
 
 
-def _clip(frames: Sequence[np.ndarray] | np.ndarray, fps: float, height: int, width: int, total: int) -> Clip:
-    pixels = np.stack(frames) if len(frames) else np.zeros((0, height, width, 3), np.uint8)
+def _clip(frames: Iterable[np.ndarray], fps: float, height: int, width: int, total: int) -> Clip:
+    kept = list(frames)
+    pixels = np.stack(kept) if kept else np.zeros((0, height, width, 3), np.uint8)
     return Clip(pixels, fps, width, height, total)

@@ -47,6 +47,7 @@ MIN_RADIUS, MAX_RADIUS = 8.0, 12.0
 MARGIN = 1.0  # pixels kept free at the borders, so that no antialiased edge is cut
 MIN_TRAVEL = 0.5  # of the frame's side; the world promises 0.4, and the rest is slack for imperfect copies of it
 SUPERSAMPLING = 8
+_STRIDE = 31  # prime to 72 and to 12: clips one after the other differ in colour, shape and direction
 VERSION = 1  # of what (seed, index) draws; a cached data set of another version is not used
 
 
@@ -92,13 +93,13 @@ def clip(seed: int, index: int, num_frames: int = 8, size: int = SIZE, *, held_o
 
     Args:
         seed: which world.
-        index: which clip, from 0; any prefix of the clips shows every combination about equally often.
+        index: which clip, from 0; the first few show many combinations, and the first 72 (or 12) show each once.
         num_frames: frames from the start of the way to its end.
         size: width and height in pixels.
         held_out: show only the held-out combinations, instead of only the trained ones.
     """
     combinations = HELD_OUT if held_out else TRAINED
-    combination = combinations[index % len(combinations)]
+    combination = combinations[index * _STRIDE % len(combinations)]
     draw = rng(seed, "moving-shapes", int(held_out), index)
     frames = render(combination, draw, num_frames, size)
     paraphrase = int(draw.integers(1, len(PARAPHRASES))) if draw.random() < 0.5 else 0

@@ -91,7 +91,8 @@ def write_video(path: Path | str, frames: np.ndarray, fps: float = 8, format: st
     """Write ``frames``, uint8 (f h w 3), and return the path. The file appears whole or not at all.
 
     ``mp4`` is h264 (crf 10, yuv420p; an odd size gains one repeated row or column), ``gif`` has one palette for all
-    frames, ``png`` is one strip with the frames side by side, ``npy`` the array itself.
+    frames, ``png`` is one strip with the frames side by side, ``npy`` the array itself (of latents too: of any type
+    and shape).
 
     Args:
         path: the file; a missing suffix is added.
@@ -106,7 +107,8 @@ def write_video(path: Path | str, frames: np.ndarray, fps: float = 8, format: st
     path = Path(path)
     format = format or path.suffix[1:]
     path = path if path.suffix else path.with_suffix(f".{format}")
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
+    is_video = frames.dtype == np.uint8 and frames.ndim == 4 and frames.shape[-1] == 3 and 0 not in frames.shape
+    if not is_video and format != "npy":
         raise DataError(f"cannot be a video: {frames.dtype} {frames.shape}, not uint8 (f h w 3)", where=str(path))
     if format not in FORMATS:
         raise DataError(f"cannot be written as '{format}'", where=str(path), hint=f"Formats: {', '.join(FORMATS)}")
@@ -150,10 +152,10 @@ def _write_with_ffmpeg(target: Path, final: Path, frames: np.ndarray, fps: float
         writer = write_frames(
             target,
             (width, height),
-            fps=fps,
+            fps=fps,  # type: ignore[arg-type]  (annotated int, but passed on as text)
             codec=codec,
             pix_fmt_out=pixels,
-            quality=None,  # the rate factor below says it
+            quality=None,  # type: ignore[arg-type]  (the rate factor below says it)
             macro_block_size=1,  # others resize the frames
             ffmpeg_log_level="error",
             output_params=_FFMPEG_OPTIONS[format],
