@@ -70,9 +70,6 @@ def environment(
     defaults = {"GLOG_v": "3", "MS_OM_PATH": str(_cache_root() / "debug")}
     if target == "cpu":
         defaults["OMP_NUM_THREADS"] = str(threads)
-        if install and install.at_least_2_9:
-            # oneDNN 3 finds only a reference convolution for MindSpore's layouts on AVX-512, 130 times slower.
-            defaults["ONEDNN_MAX_CPU_ISA"] = "AVX2"
     if device.compile_cache:
         version = install.version if install else "none"
         defaults["MS_COMPILER_CACHE_ENABLE"] = "1"

@@ -1,106 +1,151 @@
-"""The CPU's formulation of each operator: stock MindSpore kernels, composed the way that measured fastest."""
+"""The CPU's formulation of each operator: stock MindSpore kernels, composed the way that measured fastest.
+
+What the functions mean is said in :mod:`videogen_cli.runtime.functional`. Times in comments are forward + backward in ms
+for 2.1 M elements, 2 threads, MindSpore 2.10.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-import mindspore as ms
-from mindspore import ops
-from mindspore.ops._primitive_cache import _get_cache_prim
+from mindspore import nn, ops
 
-Tensor = ms.Tensor
+from videogen_cli.runtime.cpu_conv import convolution
+from videogen_cli.runtime.cpu_norm import group_norm_cell
 
-_RSQRT2 = 0.7071067811865476
+_RSQRT_2PI = 0.3989422804014327
 _SQRT_2_OVER_PI = 0.7978845608028654
+
+_matmul_tb = ops.MatMul(transpose_b=True)
+_bmm, _bmm_tb = ops.BatchMatMul(), ops.BatchMatMul(transpose_b=True)
+_sum = ops.ReduceSum(keep_dims=True)
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """See :func:`videogen_cli.runtime.functional.linear`."""
-    rows = x.reshape(-1, weight.shape[1])
-    out = ops.MatMul(transpose_b=True)(rows, weight)
+    """Multiply flattened rows, so that one matrix product does all."""
+    out = _matmul_tb(x.reshape(-1, weight.shape[1]), weight)
     if bias is not None:
         out = out + bias
-    return out.reshape(x.shape[:-1] + (weight.shape[0],))
+    return out.reshape((*x.shape[:-1], weight.shape[0]))
 
 
 def conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = (0, 0, 0, 0)) -> Any:
-    """See :func:`videogen_cli.runtime.functional.conv2d`."""
-    conv = _get_cache_prim(ops.Conv2D)(weight.shape[0], weight.shape[2:], pad_mode="pad", pad=padding, stride=stride)
-    out = conv(x, weight)
-    if bias is not None:
-        out = ops.bias_add(out, bias)
-    return out
+    """See :mod:`videogen_cli.runtime.cpu_conv`."""
+    steps = (stride, stride) if isinstance(stride, int) else stride
+    return convolution(x, weight, bias, steps, padding)
 
 
 def conv3d(x: Any, weight: Any, bias: Any = None, stride: Any = (1, 1, 1), padding: Any = (0, 0, 0, 0, 0, 0)) -> Any:
-    """See :func:`videogen_cli.runtime.functional.conv3d`."""
-    if weight.shape[3] == 1 and weight.shape[4] == 1 and padding[2:] == (0, 0, 0, 0) and stride[1:] == (1, 1):
-        b, c, f, h, w = x.shape
-        flat = weight.reshape(weight.shape[:3] + (1,))
-        out = conv2d(x.reshape(b, c, f, h * w), flat, bias, (stride[0], 1), (padding[0], padding[1], 0, 0))
-        return out.reshape(b, out.shape[1], out.shape[2], h, w)
-    conv = _get_cache_prim(ops.Conv3D)(weight.shape[0], weight.shape[2:], pad_mode="pad", pad=padding, stride=stride)
-    out = conv(x, weight)
-    if bias is not None:
-        out = out + bias.reshape(1, -1, 1, 1, 1)
-    return out
+    """See :mod:`videogen_cli.runtime.cpu_conv`."""
+    return convolution(x, weight, bias, stride, padding)
 
 
 def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float) -> Any:
-    """See :func:`videogen_cli.runtime.functional.group_norm`."""
-    b, c = x.shape[:2]
-    grouped = x.reshape(b, groups, -1)
-    centred = grouped - ops.mean(grouped, -1, True)
-    scale = ops.rsqrt(ops.mean(centred * centred, -1, True) + eps)
-    out = (centred * scale).reshape(b, c, -1)
-    return (out * weight.reshape(1, c, 1) + bias.reshape(1, c, 1)).reshape(x.shape)
+    """See :mod:`videogen_cli.runtime.cpu_norm`."""
+    b, c = x.shape[0], x.shape[1]
+    parts = (groups, c // groups)
+    grouped = x.reshape((b, *parts, -1))
+    return group_norm_cell(grouped, weight.reshape(parts), bias.reshape(parts), eps)[0].reshape(x.shape)
 
 
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
-    """See :func:`videogen_cli.runtime.functional.layer_norm`."""
-    centred = x - ops.mean(x, -1, True)
-    scale = ops.rsqrt(ops.mean(centred * centred, -1, True) + eps)
-    return centred * scale * weight + bias
+    """Compose it from means: 3.5 ms for (8192, 64), the stock kernel 6.9 ms."""
+    rows = x.reshape(-1, x.shape[-1])
+    centred = rows - ops.mean(rows, -1, True)
+    rstd = ops.rsqrt(ops.mean(centred * centred, -1, True) + eps)
+    return (centred * rstd * weight + bias).reshape(x.shape)
 
 
 def silu(x: Any) -> Any:
-    """See :func:`videogen_cli.runtime.functional.silu`."""
+    """Use the stock sigmoid: 2.0; ops.silu 4.5."""
     return x * ops.sigmoid(x)
 
 
+class Gelu(nn.Cell):
+    """GELU with the normal distribution function written as sigmoid(x * P(x*x)).
+
+    P was fitted for the smallest greatest error of the result, 7e-7; the sigmoid kernel adds 1e-6. The erf kernel
+    computes one element at a time (22 ms; this takes 7).
+    """
+
+    def construct(self, x: Any) -> Any:
+        """Return (gelu(x), the normal distribution function at x)."""
+        square = x * x
+        poly = square * 3.627865452e-09 - 2.675668852e-07
+        poly = poly * square + 7.948149411e-06
+        poly = poly * square - 1.105468312e-04
+        poly = poly * square - 6.605321013e-05
+        poly = poly * square + 7.266829798e-02
+        poly = poly * square + 1.595768537e00
+        below = ops.sigmoid(poly * x)
+        return x * below, below
+
+    def bprop(self, x: Any, out: Any, dout: Any) -> Any:
+        """Return dout * (distribution + x * density)."""
+        density = ops.exp(x * x * -0.5) * _RSQRT_2PI
+        return (dout[0] * (out[1] + x * density),)
+
+
+_gelu = Gelu()
+
+
 def gelu(x: Any) -> Any:
-    """See :func:`videogen_cli.runtime.functional.gelu`."""
-    return 0.5 * x * (1.0 + ops.erf(x * _RSQRT2))
+    """See :class:`Gelu`."""
+    return _gelu(x)[0]
 
 
 def gelu_tanh(x: Any) -> Any:
-    """See :func:`videogen_cli.runtime.functional.gelu_tanh`."""
-    return 0.5 * x * (1.0 + ops.tanh(_SQRT_2_OVER_PI * x * (1.0 + 0.044715 * (x * x))))
+    """Compose it: ops.gelu(approximate="tanh") takes 53 ms. Uses 1 + tanh(y) = 2 * sigmoid(2y), see :func:`tanh`."""
+    return x * ops.sigmoid(2 * _SQRT_2_OVER_PI * x * (1.0 + 0.044715 * (x * x)))
+
+
+def tanh(x: Any) -> Any:
+    """Use sigmoid, which is within 1e-6: the tanh kernel is 1e-4 off."""
+    return 2.0 * ops.sigmoid(2.0 * x) - 1.0
+
+
+class Softmax(nn.Cell):
+    """Softmax over the last axis; the stock gradient is 3 to 6 times slower than its own formula composed."""
+
+    def construct(self, x: Any) -> Any:
+        """Return probabilities."""
+        return ops.softmax(x, -1)
+
+    def bprop(self, x: Any, out: Any, dout: Any) -> Any:
+        """Return p * (dout - sum(p * dout))."""
+        return (out * (dout - _sum(out * dout, -1)),)
+
+
+_softmax = Softmax()
 
 
 def softmax(x: Any, axis: int = -1) -> Any:
-    """See :func:`videogen_cli.runtime.functional.softmax`."""
+    """See :class:`Softmax`; other axes use the stock kernel."""
+    if axis in (-1, x.ndim - 1):
+        return _softmax(x)
     return ops.softmax(x, axis)
 
 
 def attention(q: Any, k: Any, v: Any, heads: int, mask: Any = None, scale: Any = None) -> Any:
-    """See :func:`videogen_cli.runtime.functional.attention`."""
+    """Two batched products with the probabilities between them kept for the gradient."""
     b, n, width = q.shape
-    m, d = k.shape[1], width // heads
     if scale is None:
-        scale = d**-0.5
-    q = (q * scale).reshape(b, n, heads, d).transpose(0, 2, 1, 3)
-    k = k.reshape(b, m, heads, d).transpose(0, 2, 1, 3)
-    v = v.reshape(b, m, heads, d).transpose(0, 2, 1, 3)
-    scores = ops.BatchMatMul(transpose_b=True)(q, k)
+        scale = (width // heads) ** -0.5
+    scores = _bmm_tb(_split_heads(q * scale, heads), _split_heads(k, heads))
     if mask is not None:
         scores = scores + mask
-    out = ops.BatchMatMul()(softmax(scores, -1), v)
+    out = _bmm(_softmax(scores), _split_heads(v, heads))
     return out.transpose(0, 2, 1, 3).reshape(b, n, width)
 
 
+def _split_heads(x: Any, heads: int) -> Any:
+    """Turn (b n heads*d) into (b heads n d)."""
+    b, n, width = x.shape
+    return x.reshape(b, n, heads, width // heads).transpose(0, 2, 1, 3)
+
+
 def upsample_nearest(x: Any, factor: int = 2) -> Any:
-    """See :func:`videogen_cli.runtime.functional.upsample_nearest`."""
+    """Repeat by broadcasting, whose gradient is a sum."""
     b, c, h, w = x.shape
     spread = ops.broadcast_to(x.reshape(b, c, h, 1, w, 1), (b, c, h, factor, w, factor))
     return spread.reshape(b, c, h * factor, w * factor)

@@ -1,34 +1,53 @@
 """The operators networks are made of: same values on every target, one fast formulation per target.
 
 Networks import this module as ``F`` and call its functions with MindSpore tensors, inside a graph or eagerly; all are
-differentiable. The target's formulations are chosen once, when this module is first imported: :mod:`.cpu_ops` or
+differentiable. The formulations are chosen once, when this module is first imported: :mod:`.cpu_ops` or
 :mod:`.ascend_ops`. In skeleton mode (see :mod:`.cells`) the names exist and cannot be called.
+
+``linear(x, weight, bias=None)``
+    x (... i) times weight (o i) transposed, plus bias (o): (... o).
+``conv2d(x, weight, bias=None, stride=1, padding=(top, bottom, left, right))``
+    x (b c h w), weight (o c kh kw), zeros around: (b o h' w').
+``conv3d(x, weight, bias=None, stride=(1, 1, 1), padding=(front, back, top, bottom, left, right))``
+    x (b c f h w), weight (o c kf kh kw), zeros around: (b o f' h' w').
+``group_norm(x, groups, weight, bias, eps)``
+    x (b c ...) to mean 0 and variance 1 per sample and group of channels, then times weight (c) plus bias (c).
+``layer_norm(x, weight, bias, eps)``
+    the same over the last axis.
+``silu(x)``, ``gelu(x)``, ``gelu_tanh(x)``
+    x * sigmoid(x); x times the normal distribution function, within 2e-6; its tanh approximation (Hendrycks and
+    Gimpel 2016, arXiv:1606.08415, section 2).
+``softmax(x, axis=-1)``
+    exponentials that sum to 1 along ``axis``.
+``attention(q, k, v, heads, mask=None, scale=None)``
+    q (b n heads*d), k and v (b m heads*d), mask added to the scores and broadcastable to (b heads n m), scale d**-0.5
+    unless given (Vaswani et al. 2017, arXiv:1706.03762, equation 1): (b n heads*d).
+``upsample_nearest(x, factor=2)``
+    x (b c h w), every pixel ``factor`` times in both directions.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from videogen_cli.runtime.cells import REAL
 
+
 if REAL:
+    import mindspore as ms
     from mindspore import ops
 
-    from videogen_cli.runtime.cpu_ops import (
-        attention,
-        conv2d,
-        conv3d,
-        gelu,
-        gelu_tanh,
-        group_norm,
-        layer_norm,
-        linear,
-        silu,
-        softmax,
-        upsample_nearest,
-    )
+    if TYPE_CHECKING or ms.get_context("device_target") != "Ascend":
+        from videogen_cli.runtime import cpu_ops as _target_ops
+    else:
+        from videogen_cli.runtime import ascend_ops as _target_ops
 
-    sin, cos, exp, tanh, sqrt = ops.sin, ops.cos, ops.exp, ops.tanh, ops.sqrt
+    attention, conv2d, conv3d = _target_ops.attention, _target_ops.conv2d, _target_ops.conv3d
+    gelu, gelu_tanh, silu = _target_ops.gelu, _target_ops.gelu_tanh, _target_ops.silu
+    group_norm, layer_norm, softmax = _target_ops.group_norm, _target_ops.layer_norm, _target_ops.softmax
+    linear, tanh, upsample_nearest = _target_ops.linear, _target_ops.tanh, _target_ops.upsample_nearest
+
+    sin, cos, exp, sqrt = ops.sin, ops.cos, ops.exp, ops.sqrt
 
     def geglu(x: Any) -> Any:
         """Return value * gelu(gate) (... d); ``x`` (... 2*d) holds the value in its first half, the gate after."""

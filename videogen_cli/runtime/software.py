@@ -32,11 +32,6 @@ class Install:
         """Whether vgen was tested with this series."""
         return self.series in TESTED
 
-    @property
-    def at_least_2_9(self) -> bool:
-        """Whether its CPU library is oneDNN 3 (since MindSpore 2.9)."""
-        return tuple(int(n) for n in self.series.split(".") if n.isdigit()) >= (2, 9)
-
     def mismatch(self) -> str | None:
         """Say how the wheel's compiled part fails to fit this Python and machine, or None when it fits."""
         built = [path.name for path in self.folder.glob("_c_expression*.so")]

@@ -1,0 +1,232 @@
+"""Every operator's value and gradients against float64 numpy, in both execution modes, on odd shapes."""
+
+import numpy as np
+import pytest
+import reference as R
+
+from videogen_cli.config import DeviceConfig
+from videogen_cli.runtime import context
+
+context.start(DeviceConfig(threads=2, compile_cache=False))
+
+import mindspore as ms  # noqa: E402
+from mindspore import ops  # noqa: E402
+
+from videogen_cli.runtime import functional as F  # noqa: E402
+from videogen_cli.runtime.cells import Cell  # noqa: E402
+
+RNG = np.random.default_rng(11)
+
+
+def a(*shape):
+    return RNG.standard_normal(shape)
+
+
+MASK = np.where(np.tri(5, 5, dtype=bool), 0.0, -1e4)[None, None]
+
+# Graphs are parsed from source and take no lambdas that share a line, hence functions.
+
+
+def conv2d_same(x, w, b):
+    return F.conv2d(x, w, b, 1, (1, 1, 1, 1))
+
+
+def conv2d_1x1(x, w, b):
+    return F.conv2d(x, w, b)
+
+
+def conv2d_stride_asymmetric(x, w, b):
+    return F.conv2d(x, w, b, 2, (0, 1, 0, 1))
+
+
+def conv2d_2x2(x, w, b):
+    return F.conv2d(x, w, b, (1, 1), (1, 1, 1, 1))
+
+
+def conv3d_temporal(x, w, b):
+    return F.conv3d(x, w, b, (1, 1, 1), (1, 1, 0, 0, 0, 0))
+
+
+def conv3d_causal_stride(x, w, b):
+    return F.conv3d(x, w, b, (1, 2, 2), (2, 0, 1, 1, 0, 1))
+
+
+def group_norm(x, w, b):
+    return F.group_norm(x, 3, w, b, 1e-5)
+
+
+def group_norm_5d(x, w, b):
+    return F.group_norm(x, 2, w, b, 1e-6)
+
+
+def group_norm_3d(x, w, b):
+    return F.group_norm(x, 4, w, b, 1e-5)
+
+
+def layer_norm(x, w, b):
+    return F.layer_norm(x, w, b, 1e-5)
+
+
+def softmax(x):
+    return F.softmax(x, -1)
+
+
+def softmax_axis(x):
+    return F.softmax(x, 1)
+
+
+def attention(q, k, v):
+    return F.attention(q, k, v, 2)
+
+
+def attention_mask_scale(q, k, v):
+    return F.attention(q, k, v, 3, ms.Tensor(MASK.astype(np.float32)), 0.5)
+
+
+def upsample_nearest(x):
+    return F.upsample_nearest(x, 3)
+
+
+def concat_chunk(x, y):
+    return F.chunk(F.concat([x, y], 1), 3, 1)[2]
+
+
+def mean(x):
+    return F.mean(x, (1, 2), True)
+
+
+# name -> (operator on tensors, the same in numpy, inputs)
+CASES = {
+    "linear": (F.linear, lambda x, w, b: x @ w.T + b, [a(2, 3, 5), a(7, 5), a(7)]),
+    "linear-no-bias": (F.linear, lambda x, w: x @ w.T, [a(3, 5), a(7, 5)]),
+    "conv2d-same": (
+        conv2d_same,
+        lambda x, w, b: R.convolution(x, w, b, (1, 1), (1, 1, 1, 1)),
+        [a(2, 3, 5, 4), a(6, 3, 3, 3), a(6)],
+    ),
+    "conv2d-1x1": (
+        conv2d_1x1,
+        lambda x, w, b: R.convolution(x, w, b, (1, 1), (0, 0, 0, 0)),
+        [a(2, 3, 5, 4), a(6, 3, 1, 1), a(6)],
+    ),
+    "conv2d-stride-asymmetric": (
+        conv2d_stride_asymmetric,
+        lambda x, w, b: R.convolution(x, w, b, (2, 2), (0, 1, 0, 1)),
+        [a(2, 4, 7, 6), a(5, 4, 3, 3), a(5)],
+    ),
+    "conv2d-2x2": (
+        conv2d_2x2,
+        lambda x, w, b: R.convolution(x, w, b, (1, 1), (1, 1, 1, 1)),
+        [a(3, 4, 2, 2), a(5, 4, 3, 3), a(5)],
+    ),
+    "conv3d-temporal": (
+        conv3d_temporal,
+        lambda x, w, b: R.convolution(x, w, b, (1, 1, 1), (1, 1, 0, 0, 0, 0)),
+        [a(2, 3, 4, 3, 2), a(5, 3, 3, 1, 1), a(5)],
+    ),
+    "conv3d-causal-stride": (
+        conv3d_causal_stride,
+        lambda x, w, b: R.convolution(x, w, b, (1, 2, 2), (2, 0, 1, 1, 0, 1)),
+        [a(1, 3, 4, 5, 4), a(4, 3, 3, 3, 3), a(4)],
+    ),
+    "group_norm": (
+        group_norm,
+        lambda x, w, b: R.group_norm(x, 3, w, b, 1e-5),
+        [a(2, 6, 5, 3) * 3 + 7, a(6), a(6)],
+    ),
+    "group_norm-5d": (
+        group_norm_5d,
+        lambda x, w, b: R.group_norm(x, 2, w, b, 1e-6),
+        [a(2, 4, 3, 2, 3), a(4), a(4)],
+    ),
+    "group_norm-3d": (
+        group_norm_3d,
+        lambda x, w, b: R.group_norm(x, 4, w, b, 1e-5),
+        [a(3, 4, 5), a(4), a(4)],
+    ),
+    "layer_norm": (
+        layer_norm,
+        lambda x, w, b: R.layer_norm(x, w, b, 1e-5),
+        [a(2, 5, 7) * 2 - 4, a(7), a(7)],
+    ),
+    "silu": (F.silu, R.silu, [a(3, 5, 7) * 4]),
+    "gelu": (F.gelu, R.gelu, [a(3, 50, 7) * 3]),
+    "gelu_tanh": (F.gelu_tanh, R.gelu_tanh, [a(3, 5, 7) * 3]),
+    "tanh": (F.tanh, np.tanh, [a(3, 5, 7) * 3]),
+    "geglu": (F.geglu, R.geglu, [a(3, 5, 14)]),
+    "softmax": (softmax, lambda x: R.softmax(x, -1), [a(3, 5, 7) * 5]),
+    "softmax-axis": (softmax_axis, lambda x: R.softmax(x, 1), [a(3, 5, 7) * 5]),
+    "attention": (
+        attention,
+        lambda q, k, v: R.attention(q, k, v, 2, None, None),
+        [a(2, 5, 6), a(2, 7, 6), a(2, 7, 6)],
+    ),
+    "attention-mask-scale": (
+        attention_mask_scale,
+        lambda q, k, v: R.attention(q, k, v, 3, MASK, 0.5),
+        [a(2, 5, 6), a(2, 5, 6), a(2, 5, 6)],
+    ),
+    "upsample_nearest": (upsample_nearest, lambda x: R.upsample_nearest(x, 3), [a(2, 3, 2, 5)]),
+    "concat-chunk": (
+        concat_chunk,
+        lambda x, y: np.split(np.concatenate([x, y], 1), 3, 1)[2],
+        [a(2, 2, 3), a(2, 4, 3)],
+    ),
+    "mean": (mean, lambda x: x.mean((1, 2), keepdims=True), [a(2, 3, 4)]),
+}
+
+
+class Step(Cell):
+    """Value and gradients of one operator, in one graph."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+        self.grad = ops.GradOperation(get_all=True, sens_param=True)
+
+    def construct(self, dout, *inputs):
+        return self.function(*inputs), self.grad(self.function)(*inputs, dout)
+
+
+@pytest.fixture(params=["graph", "pynative"])
+def mode(request):
+    ms.set_context(mode=ms.GRAPH_MODE if request.param == "graph" else ms.PYNATIVE_MODE)
+    yield request.param
+    ms.set_context(mode=ms.GRAPH_MODE)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_value_and_gradients(name, mode):
+    function, expected, arrays = CASES[name]
+    value = expected(*arrays)
+    dout = np.random.default_rng(3).standard_normal(value.shape)
+    tensors = [ms.Tensor(x.astype(np.float32)) for x in (dout, *arrays)]
+    result, slopes = Step(function)(*tensors)
+    assert result.shape == value.shape
+    np.testing.assert_allclose(result.asnumpy(), value, rtol=2e-5, atol=2e-5)
+    for slope, wanted in zip(slopes, R.gradients(expected, arrays, dout), strict=True):
+        got = slope.asnumpy().reshape(-1)
+        for place, slope_there in wanted.items():
+            assert got[place] == pytest.approx(slope_there, rel=2e-4, abs=2e-4)
+
+
+def test_gelu_is_exact_far_out():
+    x = np.concatenate([np.linspace(-30, 30, 4001), [-1e4, 0.0, 1e4]])
+    np.testing.assert_allclose(F.gelu(ms.Tensor(x.astype(np.float32))).asnumpy(), R.gelu(x), rtol=5e-6, atol=2e-6)
+
+
+def test_embedding():
+    table = ms.Tensor(np.arange(12, dtype=np.float32).reshape(4, 3))
+    rows = F.embedding(ms.Tensor(np.array([[3, 0]], np.int32)), table)
+    np.testing.assert_array_equal(rows.asnumpy(), [[[9, 10, 11], [0, 1, 2]]])
+
+
+def test_large_convolutions_are_cut_into_slices_of_the_kernel(monkeypatch):
+    from videogen_cli.runtime import cpu_conv
+
+    monkeypatch.setattr(cpu_conv, "_MAX_GATHERED_BYTES", 0)
+    x, w, b = a(2, 3, 5, 4), a(6, 3, 3, 3), a(6)
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    out = F.conv2d(*(ms.Tensor(t.astype(np.float32)) for t in (x, w, b)), 1, (1, 1, 1, 1))
+    ms.set_context(mode=ms.GRAPH_MODE)
+    np.testing.assert_allclose(out.asnumpy(), R.convolution(x, w, b, (1, 1), (1, 1, 1, 1)), rtol=1e-4, atol=1e-4)

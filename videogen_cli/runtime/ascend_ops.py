@@ -1,0 +1,105 @@
+"""Ascend's choice of operator: aclnn kernels through ``mindspore.mint``, and FlashAttentionScore.
+
+What the functions mean is said in :mod:`videogen_cli.runtime.functional`. Products, convolutions and attention run in the
+dtype of ``device.dtype``; norms, softmax and activations in the dtype that reaches them, norms with float32 parameters.
+Signatures follow the MindSpore 2.8 documentation of ``mindspore.mint`` and ``mindspore.ops.flash_attention_score``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mindspore as ms
+from mindspore import mint, ops
+
+from videogen_cli.runtime.context import started
+
+_NAMES = {"fp32": ms.float32, "fp16": ms.float16, "bf16": ms.bfloat16}
+DTYPE = _NAMES[(started() or {"dtype": "fp32"})["dtype"]]
+
+_fn = mint.nn.functional
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """Multiply in the compute dtype."""
+    return _fn.linear(x.astype(DTYPE), weight.astype(DTYPE), _cast(bias))
+
+
+def conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = (0, 0, 0, 0)) -> Any:
+    """Convolve; padding that differs between sides is added first."""
+    top, bottom, left, right = padding
+    if top == bottom and left == right:
+        return _fn.conv2d(x.astype(DTYPE), weight.astype(DTYPE), _cast(bias), stride, (top, left))
+    padded = _fn.pad(x.astype(DTYPE), (left, right, top, bottom))
+    return _fn.conv2d(padded, weight.astype(DTYPE), _cast(bias), stride)
+
+
+def conv3d(x: Any, weight: Any, bias: Any = None, stride: Any = (1, 1, 1), padding: Any = (0, 0, 0, 0, 0, 0)) -> Any:
+    """Convolve; padding that differs between sides is added first."""
+    front, back, top, bottom, left, right = padding
+    if front == back and top == bottom and left == right:
+        return _fn.conv3d(x.astype(DTYPE), weight.astype(DTYPE), _cast(bias), stride, (front, top, left))
+    padded = _fn.pad(x.astype(DTYPE), (left, right, top, bottom, front, back))
+    return _fn.conv3d(padded, weight.astype(DTYPE), _cast(bias), stride)
+
+
+def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float) -> Any:
+    """Use the aclnn kernel, which accumulates in float32."""
+    return _fn.group_norm(x, groups, weight.astype(x.dtype), bias.astype(x.dtype), eps)
+
+
+def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """Use the aclnn kernel, which accumulates in float32."""
+    return _fn.layer_norm(x, (x.shape[-1],), weight.astype(x.dtype), bias.astype(x.dtype), eps)
+
+
+silu, tanh = _fn.silu, mint.tanh
+
+
+def gelu(x: Any) -> Any:
+    """Use the aclnn kernel with erf."""
+    return _fn.gelu(x)
+
+
+def gelu_tanh(x: Any) -> Any:
+    """Use the aclnn kernel with tanh."""
+    return _fn.gelu(x, approximate="tanh")
+
+
+def softmax(x: Any, axis: int = -1) -> Any:
+    """Use the aclnn kernel."""
+    return _fn.softmax(x, axis)
+
+
+def attention(q: Any, k: Any, v: Any, heads: int, mask: Any = None, scale: Any = None) -> Any:
+    """Use flash attention, which reads (b n heads*d) as it is; it has no float32 kernel, so that composes."""
+    b, n, width = q.shape
+    if scale is None:
+        scale = (width // heads) ** -0.5
+    q, k, v = q.astype(DTYPE), k.astype(DTYPE), v.astype(DTYPE)
+    if DTYPE == ms.float32:
+        return _composed_attention(q * scale, k, v, heads, mask)
+    if mask is not None:
+        mask = mint.broadcast_to(mask.astype(DTYPE), (b, heads, n, k.shape[1]))
+    return ops.flash_attention_score(
+        q, k, v, heads, real_shift=mask, scalar_value=scale, input_layout="BSH", keep_prob=1.0
+    )
+
+
+def upsample_nearest(x: Any, factor: int = 2) -> Any:
+    """Use the aclnn kernel."""
+    return _fn.interpolate(x, size=(x.shape[2] * factor, x.shape[3] * factor), mode="nearest")
+
+
+def _composed_attention(q: Any, k: Any, v: Any, heads: int, mask: Any) -> Any:
+    b, n, width = q.shape
+    split = (b, -1, heads, width // heads)
+    q, k, v = (t.reshape(split).transpose(0, 2, 1, 3) for t in (q, k, v))
+    scores = mint.matmul(q, k.transpose(0, 1, 3, 2))
+    if mask is not None:
+        scores = scores + mask
+    return mint.matmul(softmax(scores), v).transpose(0, 2, 1, 3).reshape(b, n, width)
+
+
+def _cast(bias: Any) -> Any:
+    return None if bias is None else bias.astype(DTYPE)
