@@ -130,10 +130,15 @@ def cast(values: np.ndarray, dtype: str, target: str) -> np.ndarray:
     if dtype == target:
         return values
     source = values if dtype == "float64" else to_float32(values, dtype)
-    with np.errstate(over="ignore"):
-        single = source.astype(np.float32, copy=False)
-        result = float32_to_bfloat16(single) if target == "bfloat16" else source.astype(DTYPES[target].numpy)
-    check = bfloat16_to_float32(result) if target == "bfloat16" else result
-    if not np.array_equal(np.isinf(check), np.isinf(source)):
-        raise WeightsError(f"holds numbers too large for {target}", hint="Use --dtype bf16 or fp32.")
+    try:
+        with np.errstate(over="raise"):  # raised for finite numbers that become infinite, and for nothing else
+            if target != "bfloat16":
+                return source.astype(DTYPES[target].numpy)
+            source = source.astype(np.float32, copy=False)
+        result = float32_to_bfloat16(source)
+        if np.any((result & 0x7FFF) == 0x7F80) and np.any(np.isinf(bfloat16_to_float32(result)) & np.isfinite(source)):
+            raise FloatingPointError
+    except FloatingPointError as error:
+        hint = "Use --dtype bf16 or fp32."
+        raise WeightsError(f"holds numbers too large for {target}", hint=hint) from error
     return result

@@ -24,7 +24,7 @@ def parse_json(data: bytes, where: str, what: str) -> Any:
     if sum(data.count(mark) for mark in (b"{", b"[", b",")) > _MAX_PARTS:
         raise WeightsError(f"its {what} is far too large", where=where)
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_short_int)
     except UnicodeDecodeError as error:
         raise WeightsError(f"its {what} is not UTF-8 text", where=where) from error
     except RecursionError as error:
@@ -47,3 +47,9 @@ def _no_constant(name: str) -> Any:
 def is_count(value: Any) -> bool:
     """Tell whether ``value`` is a non-negative integer (not a bool, not a float)."""
     return type(value) is int and value >= 0
+
+
+def _short_int(digits: str) -> int:
+    if len(digits) > 30:
+        raise ValueError("a number has too many digits")
+    return int(digits)

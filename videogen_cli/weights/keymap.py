@@ -21,7 +21,7 @@ from videogen_cli.weights.readers import open_checkpoint
 from videogen_cli.weights.tensor import LazyTensor
 
 Shape = tuple[int, ...]
-_MAX_LISTED = 8
+_MAX_LISTED = 4
 
 
 def _regex(pattern: str) -> re.Pattern[str]:
@@ -116,6 +116,8 @@ class Account:
         """Raise WeightsError unless all is accounted for; the message names the first keys of each kind."""
         if self.ok:
             return
+        if not self.used and not self.mismatched:
+            raise WeightsError(f"none of its {len(self.unexpected)} keys is one of this type's", where=where, hint=hint)
         lines = [f"{len(self.missing)} missing: {_listed(self.missing)}"] if self.missing else []
         if self.unexpected:
             close = [f"{plain(k)}{f' (near {near[0]})' if near else ''}" for k, near in self.unexpected.items()]
@@ -134,12 +136,12 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
 
 
 def _counts_by_component(names: Iterable[str]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in _counted(n.partition(".")[0] for n in names).items())
+    return _listed(f"{name} {count}" for name, count in _counted(n.partition(".")[0] for n in names).items())
 
 
 def _listed(names: Iterable[str]) -> str:
     shown = [plain(name) for name in names]
-    return ", ".join(shown[:_MAX_LISTED]) + (f", ... ({len(shown)} in all)" if len(shown) > _MAX_LISTED else "")
+    return ", ".join(shown[:_MAX_LISTED]) + (", ..." if len(shown) > _MAX_LISTED else "")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from videogen_cli.weights.tensor import LazyTensor
 CRC_MARK = b"crc_num"
 _TRAILER = len(CRC_MARK) + 10
 _CHECK_BYTES = 8 << 20
-_MAX_VALUES, _MAX_NAME, _MAX_DIMS, _MAX_TEXT = 2_000_000, 65_536, 32, 16 << 20
+_MAX_VALUES, _MAX_NAME, _MAX_DIMS, _MAX_TEXT = 200_000, 65_536, 32, 16 << 20
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 

@@ -86,7 +86,7 @@ class _ArrayType(Stateful):
 
     def resolve(self) -> np.dtype:
         """Return the numpy type."""
-        if np.dtype(self.letters).kind not in "fiub":
+        if f"<{self.letters}" not in BY_NUMPY and f"|{self.letters}" not in BY_NUMPY:
             raise ValueError("not an array of numbers")
         return np.dtype(self.letters).newbyteorder(">" if self.big_endian else "<")
 

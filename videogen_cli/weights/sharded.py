@@ -18,7 +18,7 @@ from videogen_cli.weights.mapped import MappedFile
 from videogen_cli.weights.names import plain
 from videogen_cli.weights.tensor import LazyTensor
 
-MAX_JSON_BYTES = 128 << 20
+MAX_JSON_BYTES = 64 << 20
 _MAX_SHARDS = 10_000
 Opener = Callable[[Path], Checkpoint]
 

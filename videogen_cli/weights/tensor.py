@@ -10,7 +10,7 @@ import numpy as np
 
 from videogen_cli.weights.dtypes import DTYPES, to_float32
 
-CHUNK_BYTES = 16 << 20
+CHUNK_BYTES = 4 << 20
 
 
 def _keep() -> None:

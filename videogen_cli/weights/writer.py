@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -137,7 +138,7 @@ def check_space(path: Path, needed: int) -> None:
 
 
 def _items(tensors: Mapping[str, LazyTensor | np.ndarray], dtype: str | None, container: str) -> list[_Item]:
-    """Return what to write, wide types first so that every tensor is aligned to its type."""
+    """Return what to write, in the given order."""
     items = []
     for name, value in tensors.items():
         tensor = value if isinstance(value, LazyTensor) else from_array(value)
@@ -148,7 +149,12 @@ def _items(tensors: Mapping[str, LazyTensor | np.ndarray], dtype: str | None, co
         if name == "__metadata__" or not _is_unicode(name):
             raise WeightsError(f"'{plain(name)}' cannot be the name of a tensor")
         items.append(_Item(name, tensor, target))
-    return sorted(items, key=lambda item: -DTYPES[item.dtype].itemsize)
+    return items
+
+
+def _aligned(group: list[_Item]) -> list[_Item]:
+    """Return items in the order their numbers are laid out: wide types first, so that each is aligned to its type."""
+    return sorted(group, key=lambda item: -DTYPES[item.dtype].itemsize)
 
 
 def _is_unicode(name: str) -> bool:
@@ -174,9 +180,9 @@ def _groups(items: list[_Item], limit: int) -> list[list[_Item]]:
 
 def _header(group: list[_Item], metadata: Metadata) -> bytes:
     """Return the header, padded with blanks so that the numbers start 8-aligned."""
-    entries: dict[str, Any] = {"__metadata__": dict(metadata)}
+    entries: dict[str, Any] = {"__metadata__": dict(metadata), **dict.fromkeys(item.name for item in group)}
     position = 0
-    for item in group:
+    for item in _aligned(group):
         span = [position, position + item.nbytes]
         entries[item.name] = {
             "dtype": DTYPES[item.dtype].safetensors,
@@ -192,9 +198,10 @@ def _header(group: list[_Item], metadata: Metadata) -> bytes:
 def _write_group(path: Path, group: list[_Item], metadata: Metadata, progress: Progress | None) -> None:
     with open(path, "wb", buffering=0) as handle:
         _write(handle, _header(group, metadata))
-        for item in group:
+        for item in _aligned(group):
             for piece in item.pieces():
-                _write(handle, piece.data.cast("B") if piece.size else b"", progress)
+                _write(handle, piece.data.cast("B"), progress)
+        os.fsync(handle.fileno())  # here rather than at the end, while the source may still be being hashed
 
 
 def _finish_headers(files: list[tuple[Path, list[_Item]]], final: Callable[[], Metadata] | None) -> None:
