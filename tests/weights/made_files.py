@@ -55,6 +55,8 @@ def opcodes(value: Any, *, legacy: bool = False) -> bytes:
     if isinstance(value, (list, tuple)):
         items = b"".join(opcodes(item, legacy=legacy) for item in value)
         return b"(" + items + b"t" if isinstance(value, tuple) else b"](" + items + b"e"
+    if isinstance(value, str):
+        return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
     return pickle.dumps(value, 2)[2:-1]
 
 
