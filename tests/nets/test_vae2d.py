@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from networks import golden_network, run
+from networks import ATOL, golden_network, run
 
 from videogen_cli.nets.params import AutoencoderKLParams
 from videogen_cli.nets.vae2d import AutoencoderKL
@@ -19,14 +19,14 @@ def test_encode(mode, vae, golden):
     _, given, expected = golden("t2v-turbo/vc2-vae")
     for index, name in enumerate(("mean", "logvar")):
         got = run(lambda images, index=index: vae.encode(images)[index], given["pixels"])
-        np.testing.assert_allclose(got, expected[name], rtol=0, atol=2e-5)
+        np.testing.assert_allclose(got, expected[name], rtol=0, atol=ATOL)
 
 
 def test_decode(mode, vae, golden):
     config, given, expected = golden("t2v-turbo/vc2-vae")
     latents = given["z"][0].transpose(1, 0, 2, 3) / config["scale_factor"]
     frames = run(vae.decode, latents).transpose(1, 0, 2, 3)[None]
-    np.testing.assert_allclose(frames, expected["frames"], rtol=0, atol=2e-5)
+    np.testing.assert_allclose(frames, expected["frames"], rtol=0, atol=ATOL)
 
 
 def test_reconstruction_is_the_decoded_mean(pynative, vae, golden):
