@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from videogen_cli.cli.common import Debug, Json, Preset
 from videogen_cli.output import Output
 from videogen_cli.runners import convert as runner
 
@@ -28,7 +29,7 @@ shape; anything but the first two ends with exit code 4, and nothing is written.
 """
 
 
-def convert(  # noqa: PLR0917 (options, all named)
+def convert(
     type_: Annotated[str, typer.Option("--type", help="Kind of checkpoint: raw (names kept), vc2, lora, ...")],
     source: Annotated[Path, typer.Option(help="File, index, or folder; with --check also a manifest (*.json[.gz]).")],
     target: Annotated[
@@ -43,7 +44,7 @@ def convert(  # noqa: PLR0917 (options, all named)
     params: Annotated[
         Path | None, typer.Option(help="JSON with the original's hyper-parameters, for models of unpublished size.")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help="Take the networks' sizes from this preset.")] = None,
+    preset: Preset = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change one size, e.g. unet.model_channels=64 (may be repeated).")
     ] = None,
@@ -51,8 +52,8 @@ def convert(  # noqa: PLR0917 (options, all named)
         str | None, typer.Option(help="Key of the weight dictionary in the file, when there are several (e.g. ema).")
     ] = None,
     export: Annotated[bool, typer.Option("--export", help="The other way: from our names to the original's.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON line on stdout.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Convert a published checkpoint, accounting for every key.
 

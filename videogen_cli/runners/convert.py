@@ -76,12 +76,12 @@ def run(request: ConvertRequest, output: Output) -> dict[str, Any]:
         model, kind = find_type(request.type, request.model)
         plan = _plan_export(request, model, kind) if request.export else _plan_import(request, model, kind)
     result = _describe(request, plan)
+    if plan.account.ok and not request.check:
+        result |= _write(request, plan, output)
     output.table(f"Keys of {request.source.name}", ("", "keys", ""), plan.account.rows())
     if not plan.account.ok:
         output.result(result)
         plan.account.require_ok(str(request.source), _mismatch_hint(request, plan))
-    if not request.check:
-        result |= _write(request, plan, output)
     result["seconds"] = round(time.monotonic() - started, 3)
     output.result(result)
     return result
@@ -210,7 +210,8 @@ def _other_kind(request: ConvertRequest, checkpoint: Checkpoint) -> str | None:
     seen = recognise(checkpoint)
     if seen is None or seen.type == request.type:
         return None
-    return f"The file looks like {seen.title}." + (f" Its type is '{seen.type}'." if seen.type else "")
+    known = any(kind.type == seen.type for name in model_names() for kind in spec(name).checkpoints)
+    return f"The file looks like {seen.title}." + (f" Its type is '{seen.type}'." if known else "")
 
 
 def _mismatch_hint(request: ConvertRequest, plan: _Plan) -> str | None:

@@ -24,7 +24,9 @@ def parse_json(data: bytes, where: str, what: str) -> Any:
     if sum(data.count(mark) for mark in (b"{", b"[", b",")) > _MAX_PARTS:
         raise WeightsError(f"its {what} is far too large", where=where)
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_short_int)
+        return json.loads(
+            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_short_int
+        )
     except UnicodeDecodeError as error:
         raise WeightsError(f"its {what} is not UTF-8 text", where=where) from error
     except RecursionError as error:

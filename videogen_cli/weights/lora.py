@@ -139,7 +139,7 @@ class LoraKeys:
 
 def _by_name(tensors: Mapping[str, LazyTensor], layers: Sequence[Layer]) -> Account:
     """Account for factors that carry our names."""
-    rank = _rank([tensor for name, tensor in tensors.items() if name.endswith((UP, DOWN))])
+    rank = max((t.shape[0] for name, t in tensors.items() if name.endswith(DOWN) and t.shape), default=0)
     expected = dict(_factor_names(layers, rank))
     weights = {layer.name + WEIGHT: layer.shape for layer in layers}
     for name, tensor in tensors.items():
