@@ -1,142 +1,247 @@
-"""The one place that prints: results on stdout, everything for people on stderr."""
+"""The one place that prints: results on stdout, everything for people on stderr.
+
+stdout holds what was asked for and nothing else: a table, or one JSON object per line with ``--json``. Progress,
+notes, warnings, summaries and errors go to stderr. On a terminal there are colours and bars with the time left;
+in a log file there are plain lines, at least one every ten seconds while something runs.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json as jsonlib
+import math
+import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import PurePath
+from typing import Any, Protocol, TextIO
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress as RichProgress
+from videogen_cli.errors import VgenError
 
-HEARTBEAT = 10.0  # seconds between progress lines when stderr is not a terminal
+HEARTBEAT = 10.0  # seconds between lines of a progress that has no terminal
+
+
+class Progress(Protocol):
+    """A running count towards a total."""
+
+    def advance(self, count: int = 1) -> None:
+        """Say that ``count`` more are done."""
+        ...
+
+    def update(self, text: str) -> None:
+        """Say what is being done right now."""
+        ...
 
 
 class Output:
-    """Prints for people (tables, progress, summaries) or for pipelines (JSON lines).
+    """Where a run's words go.
 
     Args:
-        json: results go to stdout, one JSON object a line; nothing else ever does.
+        json: print results as JSON lines on stdout, and tables not at all.
         debug: errors come with their traceback.
     """
 
     def __init__(self, json: bool = False, debug: bool = False) -> None:
         self.json, self.debug = json, debug
-        self._console: Console | None = None
+        self._bars: Any = None
+        self._running = 0
 
-    @property
-    def console(self) -> Console:
-        """The console on stderr."""
-        if self._console is None:
-            from rich.console import Console
-
-            self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        return self._console
-
-    def result(self, record: Mapping[str, Any]) -> None:
-        """Print one result as a JSON line on stdout; nothing without ``--json``."""
+    def result(self, value: Mapping[str, Any]) -> None:
+        """Print ``value`` as one JSON line on stdout; without ``--json`` print nothing."""
         if self.json:
-            print(jsonlib.dumps(record, default=str), flush=True)
+            print(jsonlib.dumps(plain(value)), file=sys.stdout, flush=True)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Print a table on stdout; with ``--json`` print nothing, for then :meth:`result` says it."""
+        if self.json:
+            return
+        cells = [[str(cell) for cell in row] for row in rows]
+        if sys.stdout.isatty():
+            _rich_table(title, columns, cells)
+        else:
+            print("\n".join(_plain_table(title, columns, cells)), file=sys.stdout, flush=True)
+
+    def text(self, text: str) -> None:
+        """Print text that is itself the result, such as YAML, on stdout; with ``--json`` print nothing."""
+        if not self.json:
+            print(text, file=sys.stdout, flush=True)
 
     def info(self, text: str) -> None:
         """Tell people something."""
-        self.console.print(text, markup=False)
+        self._say(text)
 
     def warn(self, text: str) -> None:
-        """Tell people about something that may not be what they want."""
-        self.console.print(f"warning: {text}", style="yellow", markup=False)
+        """Tell people about something that may not be as they wish."""
+        self._say("warning: ", text, style="yellow")
 
-    def error(self, text: str) -> None:
-        """Tell people why it did not work."""
-        self.console.print(f"error: {text}", style="red", markup=False)
+    def error(self, error: VgenError) -> None:
+        """Tell people why the run ends; with ``--json`` as one JSON object, also on stderr."""
+        if self.json:
+            body = {"what": error.what, "where": error.where, "hint": error.hint, "code": int(error.code)}
+            print(jsonlib.dumps({"error": body}), file=sys.stderr, flush=True)
+        else:
+            self._say("error: ", str(error), style="bold red")
 
-    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Show a table."""
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(str(cell)) for cell in row))
-        self.console.print(table)
-
-    def summary(self, title: str, rows: Iterable[tuple[str, str]]) -> None:
-        """Say at the end what was done and where it is."""
-        rows = list(rows)
+    def summary(self, title: str, rows: Sequence[tuple[str, Any]]) -> None:
+        """Tell people at the end what was done and where it was written."""
         width = max((len(name) for name, _ in rows), default=0)
-        self.console.print(title, style="bold green", markup=False)
-        for name, value in rows:
-            self.console.print(f"  {name:<{width}}  {value}", markup=False)
+        lines = [f"  {name:<{width}}  {value}" for name, value in rows]
+        self._say(title, "".join(f"\n{line}" for line in lines), style="bold green")
 
     @contextmanager
-    def progress(self, label: str, total: int | float | None) -> Iterator[Progress]:
-        """Show how far a job of ``total`` units is, with the time it will still take."""
-        if self.console.is_terminal:
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bars
-
-            columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-            columns += [TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False)]
-            with Bars(*columns, console=self.console, transient=True) as bars:
-                yield _BarProgress(bars, bars.add_task(label, total=total, note=""))
-        else:
-            yield _LineProgress(self, label, total)
-
-
-class Progress:
-    """A running job's progress."""
-
-    def advance(self, amount: float = 1) -> None:
-        """Count ``amount`` more units as done."""
-        raise NotImplementedError
-
-    def update(self, note: str) -> None:
-        """Say what is being done now."""
-        raise NotImplementedError
-
-
-class _BarProgress(Progress):
-    """A bar on a terminal."""
-
-    def __init__(self, bars: RichProgress, task: Any) -> None:
-        self._bars, self._task = bars, task
-
-    def advance(self, amount: float = 1) -> None:
-        self._bars.advance(self._task, amount)
-
-    def update(self, note: str) -> None:
-        self._bars.update(self._task, note=note)
-
-
-class _LineProgress(Progress):
-    """A plain line now and then, for logs."""
-
-    def __init__(self, output: Output, label: str, total: float | None) -> None:
-        self._output, self._label, self._total = output, label, total
-        self._done, self._note = 0.0, ""
-        self._began = self._spoke = time.monotonic()
-
-    def advance(self, amount: float = 1) -> None:
-        self._done += amount
-        self._speak()
-
-    def update(self, note: str) -> None:
-        self._note = note
-        self._speak()
-
-    def _speak(self) -> None:
-        now = time.monotonic()
-        if now - self._spoke < HEARTBEAT:
+    def progress(self, label: str, total: int | None = None) -> Iterator[Progress]:
+        """Show a count towards ``total`` (None = unknown) with the time left, for as long as the context lasts."""
+        if sys.stderr.isatty():
+            with self._bar(label, total) as bar:
+                yield bar
             return
-        self._spoke = now
-        text = f"{self._label}: {self._done:g}"
-        if self._total:
-            text += f"/{self._total:g}"
-            if self._done:
-                text += f", {(now - self._began) * (self._total / self._done - 1):.0f} s left"
-        self._output.info(f"{text} {self._note}".rstrip())
+        with _Heartbeat(label, total, self.info) as beat:
+            yield beat
+
+    @contextmanager
+    def _bar(self, label: str, total: int | None) -> Iterator[Progress]:
+        """Add a bar to the terminal's one live display, which lasts as long as there are bars."""
+        if self._bars is None:
+            self._bars = _new_bars()
+        if self._running == 0:
+            self._bars.start()
+        self._running += 1
+        bar = _Bar(self._bars, label, total)
+        try:
+            yield bar
+        finally:
+            self._running -= 1
+            if self._running == 0:
+                self._bars.stop()
+                self._bars = None
+
+    def _say(self, head: str, tail: str = "", style: str = "") -> None:
+        """Write a line to stderr, above the bars if there are any."""
+        if not sys.stderr.isatty():
+            print(head + tail, file=sys.stderr, flush=True)
+            return
+        from rich.text import Text
+
+        console = self._bars.console if self._bars is not None else _console(sys.stderr)
+        console.print(Text.assemble((head, style), tail), soft_wrap=True)
+
+
+class _Bar:
+    """One bar of the terminal's display."""
+
+    def __init__(self, bars: Any, label: str, total: int | None) -> None:
+        self._bars = bars
+        self._task = bars.add_task(label, total=total, doing="")
+
+    def advance(self, count: int = 1) -> None:
+        """Move the bar."""
+        self._bars.advance(self._task, count)
+
+    def update(self, text: str) -> None:
+        """Write beside the bar."""
+        self._bars.update(self._task, doing=text)
+
+
+class _Heartbeat:
+    """Progress without a terminal: a line now and then from a thread, so that a stuck step shows as one."""
+
+    def __init__(self, label: str, total: int | None, say: Any) -> None:
+        self._label, self._total, self._say = label, total, say
+        self._done, self._doing = 0, ""
+        self._began = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True, name="heartbeat")
+
+    def __enter__(self) -> _Heartbeat:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def advance(self, count: int = 1) -> None:
+        """Count; printed with the next line."""
+        self._done += count
+
+    def update(self, text: str) -> None:
+        """Remember; printed with the next line."""
+        self._doing = text
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT):
+            self._say(self.line(time.monotonic() - self._began))
+
+    def line(self, seconds: float) -> str:
+        """Return the line to print after ``seconds`` of work."""
+        count = f"{self._done}/{self._total}" if self._total else str(self._done)
+        parts = [count, f"{duration(seconds)} so far"]
+        if self._total and self._done:
+            parts.append(f"about {duration(seconds / self._done * (self._total - self._done))} left")
+        return f"{self._label}: {', '.join(parts)}" + (f" ({self._doing})" if self._doing else "")
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: ``8 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as JSON can hold it: paths as text, arrays as lists, dataclasses as objects, NaN as null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if to_list := getattr(value, "tolist", None):
+        return plain(to_list())
+    if isinstance(value, PurePath):
+        return str(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _console(stream: TextIO) -> Any:
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False, markup=False, emoji=False)
+
+
+def _new_bars() -> Any:
+    from rich import progress as bars
+
+    return bars.Progress(
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+        bars.TimeRemainingColumn(),
+        bars.TextColumn("{task.fields[doing]}", style="dim", markup=False),
+        console=_console(sys.stderr),
+    )
+
+
+def _rich_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    for column in columns:
+        table.add_column(Text(column))
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    _console(sys.stdout).print(table)
+
+
+def _plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [columns, *rows]]
+    return [title] * bool(title) + [line.rstrip() for line in lines]
