@@ -13,7 +13,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any, Protocol, TextIO
@@ -53,7 +53,7 @@ class Output:
         if self.json:
             print(jsonlib.dumps(plain(value)), file=sys.stdout, flush=True)
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Print a table on stdout; with ``--json`` print nothing, for then :meth:`result` says it."""
         if self.json:
             return
@@ -76,16 +76,17 @@ class Output:
         """Tell people about something that may not be as they wish."""
         self._say("warning: ", text, style="yellow")
 
-    def error(self, error: VgenError) -> None:
-        """Tell people why the run ends; with ``--json`` as one JSON object, also on stderr."""
-        if self.json:
+    def error(self, error: VgenError | str) -> None:
+        """Tell people why the run ends; with ``--json`` an error of ours is one JSON object, also on stderr."""
+        if self.json and isinstance(error, VgenError):
             body = {"what": error.what, "where": error.where, "hint": error.hint, "code": int(error.code)}
             print(jsonlib.dumps({"error": body}), file=sys.stderr, flush=True)
         else:
             self._say("error: ", str(error), style="bold red")
 
-    def summary(self, title: str, rows: Sequence[tuple[str, Any]]) -> None:
+    def summary(self, title: str, rows: Iterable[tuple[str, Any]]) -> None:
         """Tell people at the end what was done and where it was written."""
+        rows = list(rows)
         width = max((len(name) for name, _ in rows), default=0)
         lines = [f"  {name:<{width}}  {value}" for name, value in rows]
         self._say(title, "".join(f"\n{line}" for line in lines), style="bold green")
@@ -233,9 +234,11 @@ def _rich_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold")
+    head = any(columns)
+    table = Table(title=Text(title) if title else None, title_justify="left", title_style="bold", show_header=head)
+    table.box = box.SIMPLE_HEAD
     for column in columns:
-        table.add_column(Text(column))
+        table.add_column(Text(column), overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     _console(sys.stdout).print(table)
@@ -243,5 +246,6 @@ def _rich_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 def _plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [columns, *rows]]
+    shown = [columns, *rows] if any(columns) else rows
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in shown]
     return [title] * bool(title) + [line.rstrip() for line in lines]
