@@ -92,7 +92,7 @@ def ddim(
     return latents
 
 
-def lcm(  # noqa: PLR0917 (the same order as ddim)
+def lcm(
     denoise: Denoise,
     latents: Any,
     schedule: NoiseSchedule,

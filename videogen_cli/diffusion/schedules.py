@@ -165,6 +165,13 @@ class NoiseSchedule:
         """Return x_t (b ...) for clean latents ``x0``, of one timestep or of timesteps (b,) (then x0 is numpy)."""
         return mix(x0, noise, *self.coefficients(timesteps, x0.ndim))
 
+    def target(self, x0: Any, noise: Any, timesteps: Any) -> Any:
+        """Return what the network should predict for :meth:`add_noise` of the same arguments."""
+        if self.prediction_type == "v_prediction":
+            alpha, sigma = self.coefficients(timesteps, x0.ndim)
+            return alpha * noise - sigma * x0
+        return noise if self.prediction_type == "epsilon" else x0
+
     def predict_x0(self, prediction: Any, latents: Any, timesteps: Any) -> Any:
         """Return the clean latents implied by ``prediction`` for ``latents`` at ``timesteps``."""
         alpha, sigma = self.coefficients(timesteps, latents.ndim)

@@ -85,14 +85,16 @@ class Case:
         return path
 
     def weights(self, role: str | None = None) -> list[Path]:
-        """Return the weights of one role; a case whose weights have no roles gives them all, whatever the role.
+        """Return the weights of one role; a case whose weights have no roles gives all, as does one of a single role.
 
         Raises:
             DataError: there are no such weights.
         """
         listed = self.record["weights"]
         if isinstance(listed, dict):
-            if role is None or role not in listed:
+            if len(listed) == 1:
+                role = next(iter(listed))
+            if role not in listed:
                 hint = did_you_mean(role or "", listed)
                 raise DataError(f"has no weights for the role '{role}'", where=str(self.folder / CASE), hint=hint)
             listed = listed[role]

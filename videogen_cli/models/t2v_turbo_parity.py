@@ -42,12 +42,12 @@ def unet(case: Case) -> Outputs:
 
 def vae(case: Case) -> Outputs:
     """Encode ``pixels`` (n 3 h w), sample with ``noise``, and decode the scaled video latents ``z`` (b c t h w)."""
-    return _autoencode(networks(case, ("vae",), "vc2")["vae"], case)
+    return _autoencode(networks(case, ("vae",), "vc2", role="base")["vae"], case)
 
 
 def text_encoder(case: Case) -> Outputs:
     """Encode ``tokens`` (b l)."""
-    return {"hidden": call(networks(case, ("text",), "vc2")["text"], case.inputs["tokens"])}
+    return {"hidden": call(networks(case, ("text",), "vc2", role="base")["text"], case.inputs["tokens"])}
 
 
 def model_vc2(case: Case) -> Outputs:
