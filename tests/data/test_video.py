@@ -263,3 +263,14 @@ except DiskError as error:
     assert done.stdout.startswith("disk error:"), done.stderr
     assert target.read_bytes() == b"before" and list(tmp_path.iterdir()) == [target]
     assert DiskError.code == 8
+
+
+@pytest.mark.parametrize("size", [5, 20, 60, 100, 2000])
+def test_a_damaged_array_is_a_data_error(tmp_path, size):
+    path = write_video(tmp_path / "a.npy", moving_bar(4, 8, 48))
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(DataError, match="no array file"):
+        read_video(path)
+    np.save(path, np.zeros((2, 3), np.float32))
+    with pytest.raises(DataError, match="holds no frames"):
+        read_video(path)

@@ -163,7 +163,7 @@ def write_dataset(
     finished. ``progress`` is called with the number of clips that are there.
 
     Raises:
-        UsageError: ``folder`` holds a data set made with other settings.
+        UsageError: ``folder`` is a file, or holds a data set made with other settings.
         DiskError: the folder cannot be written.
     """
     folder = Path(folder)
@@ -173,6 +173,8 @@ def write_dataset(
     }
     csv_path, stamp = folder / "captions.csv", folder / "dataset.json"
     names = [f"clips/{index:06d}.mp4" for index in range(num_clips)]
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("is a file, not a folder for a data set", where=str(folder))
     if stamp.exists() and _stamped(stamp) != settings:
         hint = "Choose another folder, or delete this one to have it made again."
         raise UsageError("holds a Moving Shapes data set made with other settings", where=str(folder), hint=hint)

@@ -44,9 +44,7 @@ def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
     return order
 
 
-def batch_indices(  # noqa: PLR0917 (the six numbers that decide a batch)
-    seed: int, step: int, rank: int, world: int, batch: int, size: int
-) -> np.ndarray:
+def batch_indices(seed: int, step: int, rank: int, world: int, batch: int, size: int) -> np.ndarray:
     """Return which samples ``rank`` sees at ``step``, int64 (batch,).
 
     The epochs' shuffled orders are laid end to end and dealt out in turn: step by step, within a step rank by rank.

@@ -79,7 +79,7 @@ def _read_npy(path: Path, wanted: Wanted) -> Clip:
         frames = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise DataError("no such file", where=str(path)) from error
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy reads the header as Python source: a damaged one raises nearly anything
         raise DataError(f"is no array file: {error}", where=str(path)) from error
     if not isinstance(frames, np.ndarray) or frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
         raise DataError("holds no frames: uint8 of shape (frames, height, width, 3) is needed", where=str(path))
