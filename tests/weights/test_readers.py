@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ROOTS
-from made_files import Tensor, safetensors_bytes, write_safetensors, write_torch_legacy, write_torch_zip
+from made_files import (
+    Code,
+    Tensor,
+    global_,
+    opcodes,
+    safetensors_bytes,
+    write_safetensors,
+    write_torch_legacy,
+    write_torch_zip,
+)
 
 from videogen_cli.errors import WeightsError
 from videogen_cli.weights import Checkpoint, open_checkpoint, open_manifest
@@ -131,3 +142,54 @@ def test_target_with_index_beside_it_opens(tmp_path: Path) -> None:
     index = {"weight_map": {"w": "m-00001-of-00001.safetensors"}}
     (tmp_path / "m.safetensors.index.json").write_text(json.dumps(index))
     assert open_checkpoint(tmp_path / "m.safetensors").container == "safetensors-sharded"
+
+
+def test_storage_view_of_old_streams(tmp_path: Path) -> None:
+    base = np.arange(10, dtype=np.float32)
+    persistent_id = ("storage", Code(global_("torch", "FloatStorage")), "7", "cuda:0", 10, ("8", 4, 5))
+    arguments = (Code(opcodes(persistent_id) + b"Q"), 1, (2, 2), (2, 1))
+    view = Code(global_("torch._utils", "_rebuild_tensor") + opcodes(arguments) + b"R")
+    path = write_torch_legacy(tmp_path / "old.pth", {"base": Tensor("7", base), "view": view})
+    assert open_checkpoint(path).tensors["view"].numpy().tolist() == [[5, 6], [7, 8]]
+
+
+def test_type_given_by_the_tensor(tmp_path: Path) -> None:
+    codes = np.array([0x38, 0xB8, 0x7E, 0x00, 0x01, 0x7F], np.uint8)
+    persistent_id = ("storage", Code(global_("torch.storage", "UntypedStorage")), "0", "cpu", 6)
+    dtype = Code(global_("torch", "float8_e4m3fn"))
+    arguments = (Code(opcodes(persistent_id) + b"Q"), 0, (2, 3), (3, 1), False, {}, dtype)
+    body = Code(global_("torch._utils", "_rebuild_tensor_v3") + opcodes(arguments) + b"R")
+    path = write_torch_zip(tmp_path / "f8.pt", {"w": body, "raw": Tensor("1", codes)})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("archive/data/0", codes.tobytes())
+    tensor = open_checkpoint(path).tensors["w"]
+    assert (tensor.dtype, tensor.numpy().tobytes()) == ("float8_e4m3fn", codes.tobytes())
+    assert np.array_equal(tensor.float32(), [[1, -1, 448], [0, 2**-9, np.nan]], equal_nan=True)
+
+
+def test_big_endian_archive(tmp_path: Path) -> None:
+    values = np.array([1.5, -2.0], np.float32)
+    path = write_torch_zip(tmp_path / "b.pt", {"w": Tensor("0", values.byteswap())})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("archive/byteorder", "big")
+    assert np.array_equal(open_checkpoint(path).tensors["w"].numpy(), values)
+
+
+def test_not_a_regular_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(WeightsError, match="is not a file"):
+        open_checkpoint(tmp_path / "pipe")
+
+
+def test_files_of_the_golden_cases_open() -> None:
+    """Every published container in the other systems' golden cases opens, and every tensor reads."""
+    if CORPUS is None:
+        pytest.skip("the golden cases are not here")
+    suffixes = {".pt", ".pth", ".bin", ".ckpt", ".safetensors"}
+    files = [f for f in CORPUS.parent.rglob("*") if f.suffix in suffixes and CORPUS not in f.parents]
+    assert len(files) > 50
+    for file in files:
+        checkpoint = open_checkpoint(file)
+        for tensor in checkpoint.tensors.values():
+            assert tensor.numpy().shape == tensor.shape
+            tensor.release()

@@ -9,8 +9,8 @@ from typing import Any
 
 from videogen_cli.errors import WeightsError, did_you_mean
 from videogen_cli.weights.names import plain
+from videogen_cli.weights.pickle_machine import Foreign
 from videogen_cli.weights.tensor import LazyTensor
-from videogen_cli.weights.unpickle import Foreign
 
 PathKeys = tuple[str | int, ...]
 Scalar = str | int | float | bool | None
@@ -29,6 +29,7 @@ WRAPPERS = (
     "ema_state_dict",
 )
 _NOT_WEIGHTS = ("optim", "scheduler", "rng", "loops", "callbacks", "hyper_parameters", "scaler", "history")
+_NUMPY_SCALARS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
 _MAX_DEPTH = 64
 
 
@@ -125,6 +126,9 @@ def _find_weights(value: Any, root: str | None, where: str) -> tuple[list[str], 
     for name in WRAPPERS:
         if name in candidates:
             return [name], value[name], [c for c in candidates if c in WRAPPERS and c != name]
+    if isinstance(value, dict) and "optimizer_state_dict" in value:
+        hint = "The weights are in the file ending in model_states.pt, or merge the shards with DeepSpeed's own tool."
+        raise WeightsError("is an optimizer shard of DeepSpeed, not weights", where=where, hint=hint)
     hint = f"Name the part with --root: {', '.join(map(plain, candidates[:8]))}." if candidates else ""
     raise WeightsError("holds no weights where they are usually kept", where=where, hint=hint or None)
 
@@ -160,6 +164,8 @@ def _kind(item: Any) -> str:
 def _is_metadata(key: Any, item: Any) -> bool:
     """Tell whether something beside top-level tensors is clearly no weight: a plain value, or training state."""
     if isinstance(item, (str, int, float, bool, type(None))):
+        return True
+    if isinstance(item, Foreign) and item.name in _NUMPY_SCALARS:
         return True
     if isinstance(key, str) and any(word in key.lower() for word in _NOT_WEIGHTS):
         return True

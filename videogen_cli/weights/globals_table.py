@@ -12,7 +12,7 @@ from typing import Any
 from videogen_cli.errors import WeightsError
 from videogen_cli.weights.dtypes import DTYPES
 from videogen_cli.weights.names import plain
-from videogen_cli.weights.unpickle import Foreign, Known
+from videogen_cli.weights.pickle_machine import Foreign, Known
 
 # Modules whose functions run code, touch files, or reach the network. Nothing of them would be run here anyway;
 # a file that names them is not one to take weights from.

@@ -20,6 +20,8 @@ class MappedFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.exists() and not path.is_file():
+            raise WeightsError("is not a file", where=plain(path))
         try:
             with open(path, "rb") as handle:
                 self.size = os.fstat(handle.fileno()).st_size

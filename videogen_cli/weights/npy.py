@@ -19,8 +19,9 @@ from videogen_cli.weights.dtypes import BY_NUMPY
 from videogen_cli.weights.globals_table import GlobalTable
 from videogen_cli.weights.mapped import MappedFile
 from videogen_cli.weights.names import plain
+from videogen_cli.weights.pickle_machine import Stateful
 from videogen_cli.weights.tensor import LazyTensor
-from videogen_cli.weights.unpickle import Stateful, Unpickler
+from videogen_cli.weights.unpickle import Unpickler
 
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 4096

@@ -12,8 +12,8 @@ from videogen_cli.errors import WeightsError
 from videogen_cli.weights.dtypes import DTYPES
 from videogen_cli.weights.globals_table import GlobalTable, StorageClass, TorchDType
 from videogen_cli.weights.names import plain
+from videogen_cli.weights.pickle_machine import Foreign, Known
 from videogen_cli.weights.tensor import LazyTensor
-from videogen_cli.weights.unpickle import Foreign, Known
 
 MAX_EXPANSION = 64  # a view may repeat its storage so often ...
 FREE_EXPANSION_BYTES = 64 << 20  # ... or take so much memory, whichever is more
