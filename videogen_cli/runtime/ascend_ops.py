@@ -1,7 +1,7 @@
 """Ascend's choice of operator: aclnn kernels through ``mindspore.mint``, and FlashAttentionScore.
 
-What the functions mean is said in :mod:`videogen_cli.runtime.functional`. Products, convolutions and attention run in the
-dtype of ``device.dtype``; norms, softmax and activations in the dtype that reaches them, norms with float32 parameters.
+What the functions mean is said in :mod:`videogen_cli.runtime.functional`. Products, convolutions and attention run in
+the dtype of ``device.dtype``; norms, softmax and activations in the dtype that reaches them.
 Signatures follow the MindSpore 2.8 documentation of ``mindspore.mint`` and ``mindspore.ops.flash_attention_score``.
 """
 
@@ -10,14 +10,16 @@ from __future__ import annotations
 from typing import Any
 
 import mindspore as ms
+import mindspore.mint.nn.functional
 from mindspore import mint, ops
 
 from videogen_cli.runtime.context import started
 
 _NAMES = {"fp32": ms.float32, "fp16": ms.float16, "bf16": ms.bfloat16}
-DTYPE = _NAMES[(started() or {"dtype": "fp32"})["dtype"]]
+COMPUTE = (started() or {"dtype": "fp32"})["dtype"]
+DTYPE = _NAMES[COMPUTE]
 
-_fn = mint.nn.functional
+_fn: Any = mindspore.mint.nn.functional
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
@@ -77,7 +79,7 @@ def attention(q: Any, k: Any, v: Any, heads: int, mask: Any = None, scale: Any =
     if scale is None:
         scale = (width // heads) ** -0.5
     q, k, v = q.astype(DTYPE), k.astype(DTYPE), v.astype(DTYPE)
-    if DTYPE == ms.float32:
+    if COMPUTE == "fp32":
         return _composed_attention(q * scale, k, v, heads, mask)
     if mask is not None:
         mask = mint.broadcast_to(mask.astype(DTYPE), (b, heads, n, k.shape[1]))

@@ -132,8 +132,9 @@ def compiling(label: str, output: Speaker | None = None) -> Iterator[None]:
 def _configure(ms: Any, wanted: dict[str, Any]) -> None:
     """Apply a plan to the imported MindSpore."""
     ascend = wanted["target"] == "ascend"
+    worker = int(os.environ.get("MS_WORKER_NUM", "1")) > 1  # msrun says which device each worker has
     try:
-        ms.set_device("Ascend" if ascend else "CPU", wanted["device_id"] if ascend else None)
+        ms.set_device("Ascend" if ascend else "CPU", wanted["device_id"] if ascend and not worker else None)
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         hint = "Check the driver with 'npu-smi info' and the toolkit with 'vgen doctor'." if ascend else None
@@ -144,6 +145,8 @@ def _configure(ms: Any, wanted: dict[str, Any]) -> None:
     ms.set_deterministic(wanted["deterministic"])
     if wanted["memory_limit_gb"] > 0:
         ms.runtime.set_memory(max_size=f"{wanted['memory_limit_gb']:g}GB")
+    if worker:
+        ms.communication.init("hccl" if ascend else "mccl")
 
 
 def _import_mindspore() -> Any:

@@ -1,8 +1,8 @@
 """Convolution on CPU as gathered rows times a matrix.
 
-oneDNN 3, in MindSpore since 2.9, finds only a reference convolution for the layouts it is given on AVX-512. Capping it to
-AVX2 (ONEDNN_MAX_CPU_ISA) cures that and slows every matrix product down. Gathering needs no cap. Forward + backward in
-ms, 2 threads, MindSpore 2.10, kernel 3x3 or 3x1x1:
+oneDNN 3, in MindSpore since 2.9, finds only a reference convolution for the layouts it is given on AVX-512. Capping it
+to AVX2 (ONEDNN_MAX_CPU_ISA) cures that and slows every matrix product down. Gathering needs no cap. Forward + backward
+in ms, 2 threads, MindSpore 2.10, kernel 3x3 or 3x1x1:
 
 ===================  ==============  ===========  ======
 input                stock, no cap   stock, AVX2  gather
@@ -21,8 +21,11 @@ from functools import lru_cache
 from typing import Any
 
 import mindspore as ms
+import mindspore.ops
 import numpy as np
-from mindspore import nn, ops
+from mindspore import nn
+
+ops: Any = mindspore.ops  # its annotations do not know that operators return tensors
 
 # A gathered matrix above this size is made one slice of the kernel at a time, which bounds memory.
 _MAX_GATHERED_BYTES = 256 << 20
@@ -55,7 +58,7 @@ def row_tables(
     axis = (len(size), 1, 1)
     points = outputs * np.reshape(stride, axis) + taps - np.reshape(before, axis)
     inside = ((points >= 0) & (points < np.reshape(size, axis))).all(0)
-    flat = np.ravel_multi_index(tuple(np.where(inside, points, 0)), size)
+    flat = np.asarray(np.ravel_multi_index(tuple(np.where(inside, points, 0)), size))
     forward = np.where(inside, flat, int(np.prod(size))).astype(np.int32)
     backward = np.full((int(np.prod(size)), taps.shape[2]), outputs.shape[1], np.int32)
     output, tap = np.nonzero(inside)
@@ -96,7 +99,7 @@ def _gathered(rows: Any, table: Any, taps: int) -> Any:
     return _gather(padded, table, 1).reshape(-1, taps * c)
 
 
-_gathered_product = GatheredProduct()
+_gathered_product: Any = GatheredProduct()
 
 
 def convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any) -> Any:
@@ -123,7 +126,7 @@ def convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any) -> An
     step = taps if 4 * b * points * taps * c <= _MAX_GATHERED_BYTES else taps // kernel[0]
     rows = x.reshape(b, c, -1).transpose(0, 2, 1)
     matrix = weight.reshape(o, c, taps).transpose(2, 1, 0)
-    total = None
+    total: Any = None
     for first in range(0, taps, step):
         forward = _rows(size, kernel, stride, padding, first, first + step, False)
         backward = _rows(size, kernel, stride, padding, first, first + step, True)
@@ -131,4 +134,4 @@ def convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any) -> An
         total = part if total is None else total + part
     if bias is not None:
         total = total + bias
-    return total.transpose(0, 2, 1).reshape((b, o) + extent)
+    return total.transpose(0, 2, 1).reshape((b, o, *extent))

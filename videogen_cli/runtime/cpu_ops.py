@@ -1,17 +1,20 @@
 """The CPU's formulation of each operator: stock MindSpore kernels, composed the way that measured fastest.
 
-What the functions mean is said in :mod:`videogen_cli.runtime.functional`. Times in comments are forward + backward in ms
-for 2.1 M elements, 2 threads, MindSpore 2.10.
+What the functions mean is said in :mod:`videogen_cli.runtime.functional`. Times in comments are forward + backward in
+ms for 2.1 M elements, 2 threads, MindSpore 2.10.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from mindspore import nn, ops
+import mindspore.ops
+from mindspore import nn
 
 from videogen_cli.runtime.cpu_conv import convolution
 from videogen_cli.runtime.cpu_norm import group_norm_cell
+
+ops: Any = mindspore.ops  # its annotations do not know that operators return tensors
 
 _RSQRT_2PI = 0.3989422804014327
 _SQRT_2_OVER_PI = 0.7978845608028654
@@ -86,7 +89,7 @@ class Gelu(nn.Cell):
         return (dout[0] * (out[1] + x * density),)
 
 
-_gelu = Gelu()
+_gelu: Any = Gelu()
 
 
 def gelu(x: Any) -> Any:
@@ -116,7 +119,7 @@ class Softmax(nn.Cell):
         return (out * (dout - _sum(out * dout, -1)),)
 
 
-_softmax = Softmax()
+_softmax: Any = Softmax()
 
 
 def softmax(x: Any, axis: int = -1) -> Any:

@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING, Any
 
 from videogen_cli.runtime.cells import REAL
 
-
 if REAL:
     import mindspore as ms
     from mindspore import ops
