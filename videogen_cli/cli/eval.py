@@ -6,7 +6,15 @@ from typing import ClassVar
 
 import typer
 
-from videogen_cli.cli.main import LazyGroup
+from videogen_cli.cli.lazy import LazyGroup
+
+EPILOG = """
+Examples:
+
+  vgen eval adherence outputs/t2v-turbo/20260101-120000
+
+  vgen eval parity tests/golden --json
+"""
 
 
 class EvalGroup(LazyGroup):
@@ -18,7 +26,9 @@ class EvalGroup(LazyGroup):
     }
 
 
-GROUP = typer.Typer(cls=EvalGroup, name="eval", no_args_is_help=True, add_completion=False)
+GROUP = typer.Typer(
+    cls=EvalGroup, name="eval", no_args_is_help=True, add_completion=False, subcommand_metavar="WHAT ..."
+)
 
 
 @GROUP.callback()

@@ -16,15 +16,17 @@ Examples:
 
   vgen infer t2v-turbo --prompt "a red circle moving right"
 
-  vgen infer t2v-turbo --preset vc2 --prompts-file prompts.csv --output-dir videos --num-videos 4
+  vgen infer t2v-turbo --prompts-file prompts.csv --output-dir videos
 
   cat prompts.txt | vgen infer t2v-turbo --prompts-file - --json | jq -r .file
 
-  vgen infer t2v-turbo --preset tiny --prompt "a blue square moving up" sample.num_inference_steps=8 --format gif
+  vgen infer t2v-turbo --prompt "a blue square" --num-videos 4 --format gif
+
+  vgen infer t2v-turbo --preset vc2 --prompt "a cat" --dry-run
 """
 
 
-def infer(  # noqa: PLR0917 (options, all named)
+def infer(
     model: common.Model,
     overrides: common.Overrides = None,
     prompt: Annotated[list[str] | None, typer.Option(help="What to show (may be repeated).")] = None,

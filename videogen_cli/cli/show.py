@@ -17,11 +17,13 @@ Examples:
 
   vgen show t2v-turbo --preset tiny --stage base train.max_steps=500
 
+  vgen show t2v-turbo --preset vc2 --json | jq .sources
+
   vgen show t2v-turbo --components
 """
 
 
-def show(  # noqa: PLR0917 (options, all named)
+def show(
     model: common.Model,
     overrides: common.Overrides = None,
     preset: common.Preset = None,

@@ -13,17 +13,19 @@ from videogen_cli.runners.requests import TrainRequest
 EPILOG = """
 Examples:
 
-  vgen train t2v-turbo --stage base --preset tiny --output-dir runs/base train.max_steps=200 data.num_clips=256
+  vgen train t2v-turbo --stage vae --preset tiny --output-dir runs/vae
 
-  vgen train t2v-turbo --stage base --preset tiny --output-dir runs/base --resume auto
+  vgen train t2v-turbo --stage vae --preset tiny train.max_steps=200 --seed 1
 
-  vgen train t2v-turbo --stage base --preset vc2 data.path=clips.csv --dry-run --json
+  vgen train t2v-turbo --stage vae --preset tiny --output-dir runs/vae --resume auto
+
+  vgen train t2v-turbo --stage base --preset vc2 data.path=a.csv --dry-run
 
 A run stopped at any moment, even by SIGKILL, goes on with --resume auto as if it had not been stopped.
 """
 
 
-def train(  # noqa: PLR0917 (options, all named)
+def train(
     model: common.Model,
     overrides: common.Overrides = None,
     stage: Annotated[str, typer.Option(help="Stage to train, see 'vgen show MODEL'.")] = "",
