@@ -147,6 +147,10 @@ def _configure(ms: Any, wanted: dict[str, Any]) -> None:
         ms.runtime.set_memory(max_size=f"{wanted['memory_limit_gb']:g}GB")
     if worker:
         ms.communication.init("hccl" if ascend else "mccl")
+    with contextlib.suppress(SystemError), contextlib.redirect_stderr(io.StringIO()):
+        # Wheels of 2.10 were compiled for NumPy 1: with NumPy 2 the first eager reshape of a process fails, and
+        # only the first, so that one is spent here.
+        ms.Tensor([0.0]).reshape((1,))
 
 
 def _import_mindspore() -> Any:
@@ -155,10 +159,6 @@ def _import_mindspore() -> Any:
     except (ImportError, OSError) as error:
         hint = "Run 'vgen doctor' to see what does not fit."
         raise DeviceError(f"MindSpore cannot be imported: {error}", hint=hint) from error
-    with contextlib.suppress(SystemError), contextlib.redirect_stderr(io.StringIO()):
-        # Wheels of 2.10 were compiled for NumPy 1: with NumPy 2 the first eager reshape of a process fails, and
-        # only the first, so that one is spent here.
-        mindspore.Tensor([0.0]).reshape((1,))
     return mindspore
 
 
