@@ -35,7 +35,7 @@ class Install:
     def mismatch(self) -> str | None:
         """Say how the wheel's compiled part fails to fit this Python and machine, or None when it fits."""
         built = [path.name for path in self.folder.glob("_c_expression*.so")]
-        if any(name.endswith(suffix) for name in built for suffix in EXTENSION_SUFFIXES):
+        if any(f"_c_expression{suffix}" in built for suffix in EXTENSION_SUFFIXES):
             return None
         found = built[0] if built else "no compiled module"
         here = f"CPython {sys.version_info.major}.{sys.version_info.minor} on {platform.system()} {platform.machine()}"
