@@ -27,7 +27,12 @@ class EvalGroup(LazyGroup):
 
 
 GROUP = typer.Typer(
-    cls=EvalGroup, name="eval", no_args_is_help=True, add_completion=False, subcommand_metavar="WHAT ..."
+    cls=EvalGroup,
+    name="eval",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    subcommand_metavar="WHAT ...",
 )
 
 
