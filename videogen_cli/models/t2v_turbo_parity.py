@@ -212,7 +212,7 @@ def _autoencode(cell: Any, case: Case) -> Outputs:
 def _student_params(case: Case) -> dict[str, Any]:
     params = component_params(case.config)
     if "unet" not in params:
-        raise UnsupportedCase("only VideoCrafter2's student is supported", where=case.name)
+        raise UnsupportedCase("unsupported student: its config is not that of VideoCrafter2's UNet")
     return LORA_KEYS.prepare(params)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from videogen_cli.config import DeviceConfig
-from videogen_cli.errors import DataError, ExitCode, UsageError, VgenError, did_you_mean
+from videogen_cli.errors import DataError, ExitCode, UsageError, VgenError
 from videogen_cli.metrics.parity import CASE, IO, Comparison, UnsupportedCase, compare, read_case, read_record
 from videogen_cli.output import Output
 from videogen_cli.registry import load_attr, spec
@@ -140,11 +140,9 @@ def _function(model: str, component: str) -> Any:
     try:
         functions = spec(model).parity
     except UsageError as error:
-        raise UnsupportedCase(f"unsupported model '{model}'", hint=error.hint) from error
+        raise UnsupportedCase(f"unsupported model '{model}'") from error
     if component not in functions:
-        raise UnsupportedCase(
-            f"unsupported component '{component}'", where=model, hint=did_you_mean(component, functions)
-        )
+        raise UnsupportedCase(f"unsupported component '{component}' of {model}")
     return load_attr(functions[component])
 
 
