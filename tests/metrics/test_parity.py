@@ -82,6 +82,15 @@ def test_broken_records_are_named(tmp_path, text):
         read_case(folder)
 
 
+@pytest.mark.parametrize("key", ["tolerance", "tolerance_overrides"])
+def test_tolerances_must_be_numbers(tmp_path, key):
+    for number, value in enumerate(
+        [{"rtol": "1e-3"}, {"y": 1}] if key == "tolerance_overrides" else [{"rtol": "1e-3"}]
+    ):
+        with pytest.raises(DataError, match="tolerances"):
+            read_case(make_case(tmp_path, f"case{number}", record={key: value}))
+
+
 def test_tensors_must_be_those_listed(tmp_path):
     with pytest.raises(DataError, match=r"in\.w"):
         read_case(make_case(tmp_path, record={"inputs": {"w": ""}}))

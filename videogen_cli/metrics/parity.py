@@ -134,10 +134,15 @@ def read_record(folder: Path) -> dict[str, Any]:
             raise DataError(f"lacks '{key}'", where=str(path))
         if not isinstance(record[key], kinds):
             raise DataError(f"'{key}' has the wrong type", where=str(path))
-    rules = [record["tolerance"], *record.get("tolerance_overrides", {}).values()]
-    if not all(isinstance(value, (int, float)) for rule in rules for value in rule.values()):
-        raise DataError("tolerances must be numbers", where=str(path))
+    overrides = record.get("tolerance_overrides", {})
+    rules = [record["tolerance"], *(overrides.values() if isinstance(overrides, dict) else [None])]
+    if not all(isinstance(rule, dict) and all(map(_is_number, rule.values())) for rule in rules):
+        raise DataError("tolerances must be objects of numbers", where=str(path))
     return record
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def read_case(folder: Path, device: DeviceConfig = _DEVICE) -> Case:
