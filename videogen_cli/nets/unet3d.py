@@ -128,7 +128,7 @@ def _res_block(params: UNet3DParams, in_channels: int, channels: int) -> ResBloc
 def _transformers(params: UNet3DParams, channels: int) -> list[Cell]:
     """Return the transformers that follow a residual block: over space, over frames with motion text, over frames."""
     sizes = (channels, channels // params.num_head_channels, params.num_head_channels)
-    common = {"depth": params.transformer_depth, "groups": params.norm_groups}
+    common: dict[str, Any] = {"depth": params.transformer_depth, "groups": params.norm_groups}
     cells: list[Cell] = [SpatialTransformer(*sizes, context_dim=params.context_dim, **common)]
     if params.motion_attention:
         cells.append(TemporalTransformer(*sizes, context_dim=params.context_dim, **common))
