@@ -53,7 +53,7 @@ class UNet3D(Cell):
             GroupNorm(params.norm_groups, channels), SiLU(), Conv2d(channels, params.out_channels, init=ZEROS)
         )
 
-    def construct(  # noqa: PLR0917 (graphs take positional inputs)
+    def construct(
         self,
         latents: Any,
         timesteps: Any,
