@@ -21,9 +21,14 @@ def test_a_full_disk_is_a_disk_error_that_names_the_file(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def test_a_folder_that_cannot_be_made_is_a_disk_error_too():
+    with pytest.raises(DiskError, match="/proc/vgen"):
+        write_text("/proc/vgen/x.txt", "text")
+
+
 def test_other_os_errors_pass_through(tmp_path):
-    with pytest.raises(FileNotFoundError), disk_errors(tmp_path):
-        open(tmp_path / "missing")
+    with pytest.raises(BlockingIOError), disk_errors(tmp_path):
+        raise OSError(errno.EAGAIN, "try again")
 
 
 def test_folders_appear_whole_or_not_at_all(tmp_path):

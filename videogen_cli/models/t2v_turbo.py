@@ -23,6 +23,8 @@ class DiffusionConfig:
     beta_schedule: str = "scaled_linear"
     prediction_type: str = "epsilon"
     latent_scale: float = 0.18215  # latents of the autoencoder are multiplied by this
+    latent_mean: list[float] = field(default_factory=list)  # per channel, subtracted before; empty = none
+    latent_std: list[float] = field(default_factory=list)  # per channel, divided by before; empty = none
     origin_steps: int = 50  # length of the schedule that few-step sampling picks its steps from
 
 

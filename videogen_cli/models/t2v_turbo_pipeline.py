@@ -61,6 +61,9 @@ class T2VTurboPipeline:
             d.beta_schedule, d.train_timesteps, d.beta_start, d.beta_end, prediction_type=d.prediction_type
         )
 
+        self._mean = _per_channel(d.latent_mean, config, 0.0)
+        self._std = _per_channel(d.latent_std, config, 1.0) / np.float32(d.latent_scale)
+
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
         """Return (c, f, h, w) of one video's latents."""
@@ -121,9 +124,13 @@ class T2VTurboPipeline:
 
     def decode_float(self, latents: np.ndarray) -> np.ndarray:
         """Decode latents (b c f h w), video by video, into unclamped float32 frames (b 3 f H W) of about [-1, 1]."""
-        scaled = latents / np.float32(self.config.diffusion.latent_scale)
-        frames = [_run(self.cells["vae"].decode, video.transpose(1, 0, 2, 3)) for video in scaled]
+        codes = latents * self._std + self._mean
+        frames = [_run(self.cells["vae"].decode, video.transpose(1, 0, 2, 3)) for video in codes]
         return np.stack(frames).transpose(0, 2, 1, 3, 4)
+
+    def normalise(self, codes: np.ndarray) -> np.ndarray:
+        """Turn the autoencoder's codes (b c f h w) into the latents that are diffused; ``decode`` undoes it."""
+        return (codes - self._mean) / self._std
 
     def _guided(self, context: np.ndarray) -> samplers.Denoise:
         """Denoise with classifier-free guidance; both branches in one call of the network."""
@@ -144,6 +151,15 @@ class T2VTurboPipeline:
             return _run(unet, latents, steps, context, fps, timestep_cond)
 
         return denoise
+
+
+def _per_channel(values: Sequence[float], config: Any, default: float) -> np.ndarray:
+    """Return one number per latent channel as (c 1 1 1)."""
+    channels = config.vae.embed_dim
+    if values and len(values) != channels:
+        what = f"{len(values)} numbers for {channels} latent channels"
+        raise UsageError(what, where="diffusion.latent_mean and latent_std")
+    return np.asarray(list(values) or [default] * channels, np.float32).reshape(-1, 1, 1, 1)
 
 
 def _run(cell: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ class AutoencoderObjective:
         return self._batch(self.sample_ids(step, micro, rank), draws)
 
     def _batch(self, indices: list[int], draws: np.random.Generator) -> tuple[np.ndarray, ...]:
-        clips = [self.dataset.item(index, draws.integers(2**31)).frames for index in indices]
+        clips = [self.dataset.item(index, int(draws.integers(2**31))).frames for index in indices]
         images = np.stack([clip[draws.integers(len(clip))] for clip in clips]).astype(np.float32)
         noise = draws.standard_normal(self._latent_shape(images), np.float32)
         bright = images.max(1, keepdims=True) > -0.9
@@ -93,13 +93,10 @@ class AutoencoderObjective:
         mean, logvar = (part.asnumpy() for part in self.vae.encode(Tensor(images)))
         decoded = self.vae.decode(Tensor(mean)).asnumpy()
         error = float(((decoded.clip(-1, 1) - images) ** 2).mean())
-        spread = {f"latent_mean_{c}": float(mean[:, c].mean()) for c in range(mean.shape[1])}
-        return {
-            "psnr": 10 * float(np.log10(4 / max(error, 1e-12))),
-            "latent_std": float(mean.std()),
-            "posterior_std": float(np.exp(0.5 * logvar).mean()),
-            **spread,
-        }
+        channels = {f"latent_mean_{c}": float(mean[:, c].mean()) for c in range(mean.shape[1])}
+        channels |= {f"latent_std_{c}": float(mean[:, c].std()) for c in range(mean.shape[1])}
+        psnr = 10 * float(np.log10(4 / max(error, 1e-12)))
+        return {"psnr": psnr, "posterior_std": float(np.exp(0.5 * logvar).mean()), **channels}
 
     def preview(self, folder: Path, step: int) -> list[Path]:
         """Write one clip, originals above reconstructions."""
@@ -112,18 +109,18 @@ class AutoencoderObjective:
 
 
 class DiffusionLoss(Cell):
-    """Noise prediction through text tower and UNet (Ho et al. 2020, equation 14).
+    """Prediction through text tower and UNet (Ho et al. 2020, equation 14, for any prediction type).
 
-    ``construct(noisy (b c f h w), noise, timesteps (b,), ids (b l), fps (b,)) -> loss``.
+    ``construct(noisy (b c f h w), target, timesteps (b,), ids (b l), fps (b,)) -> loss``.
     """
 
     def __init__(self, text: Any, unet: Any) -> None:
         super().__init__()
         self.text, self.unet = text, unet
 
-    def construct(self, noisy: Any, noise: Any, timesteps: Any, ids: Any, fps: Any) -> Any:
-        """Return the mean squared error of the predicted noise."""
-        error = self.unet(noisy, timesteps, self.text(ids), fps) - noise
+    def construct(self, noisy: Any, target: Any, timesteps: Any, ids: Any, fps: Any) -> Any:
+        """Return the mean squared error of the prediction."""
+        error = self.unet(noisy, timesteps, self.text(ids), fps) - target
         return (error * error).mean()
 
 
@@ -154,14 +151,13 @@ class DiffusionObjective:
         ).tolist()
 
     def batch(self, step: int, micro: int, rank: int) -> tuple[np.ndarray, ...]:
-        """Return noisy latents (b c f h w), the noise, timesteps (b,), token ids (b l), fps (b,)."""
+        """Return noisy latents (b c f h w), the target, timesteps (b,), token ids (b l), fps (b,)."""
         return self._batch(self.sample_ids(step, micro, rank), rng(self.config.seed, "diffusion", step, micro, rank))
 
     def _batch(self, indices: list[int], draws: np.random.Generator) -> tuple[np.ndarray, ...]:
         count, schedule = len(indices), self.pipeline.schedule
         mean, std = np.split(np.asarray(self.moments[indices], np.float32), 2, axis=1)
-        latents = mean + std * draws.standard_normal(mean.shape, np.float32)
-        latents *= np.float32(self.config.diffusion.latent_scale)
+        latents = self.pipeline.normalise(mean + std * draws.standard_normal(mean.shape, np.float32))
         noise = draws.standard_normal(latents.shape, np.float32)
         # One timestep from each of `count` equal parts of the schedule: the loss varies less between batches.
         share = (draws.permutation(count) + draws.random(count)) / count
@@ -171,7 +167,8 @@ class DiffusionObjective:
         ids = np.where(dropped[:, None], self.null_ids, ids).astype(np.int32)
         fps = np.full(count, self.config.sample.fps, np.float32)
         noisy = schedule.add_noise(latents, noise, timesteps).astype(np.float32)
-        return noisy, noise, timesteps.astype(np.float32), ids, fps
+        target = schedule.target(latents, noise, timesteps).astype(np.float32)
+        return noisy, target, timesteps.astype(np.float32), ids, fps
 
     def validate(self, step: int) -> dict[str, float]:
         """Return the loss on a fixed set of clips, noises and timesteps."""

@@ -11,13 +11,14 @@ from typing import Any
 
 import yaml
 
+from videogen_cli.data.cache import cache_key
 from videogen_cli.errors import WeightsError, did_you_mean
 from videogen_cli.files import sha256_file
 from videogen_cli.output import Output
 from videogen_cli.registry import load_attr
 from videogen_cli.runners.plan import Plan
 from videogen_cli.weights import open_checkpoint
-from videogen_cli.weights.store import locate
+from videogen_cli.weights.store import locate, open_component
 
 
 @dataclass
@@ -47,7 +48,7 @@ def open_session(
     Args:
         plan: what to run.
         output: where progress goes.
-        fresh: components that may start from random values when no weights are given for them.
+        fresh: components that start from random values.
         only: the components needed; None = all.
 
     Raises:
@@ -55,19 +56,20 @@ def open_session(
         DeviceError: the device cannot be used.
     """
     fresh = set(fresh)
-    names = [c.name for c in plan.spec.components if only is None or c.name in set(only)]
+    known = [c.name for c in plan.spec.components]
+    names = [name for name in known if only is None or name in set(only)]
     files = find_weights(plan, names, fresh)
     from videogen_cli.runtime import context
 
-    context.start(plan.config.device, cache_key=f"{plan.spec.name}-{plan.resolved.hash()}")
+    context.start(plan.config.device, cache_key=_graph_key(plan))
     from videogen_cli.runtime import module
 
     cells, used = {}, {}
     for name in names:
         cell = module.build(load_attr(plan.spec.component(name).build), getattr(plan.config, name))
         if path := files.get(name):
-            module.load(cell, open_checkpoint(path).tensors, where=str(path))
-            used[name] = f"{plan.config.weights[name]}@{sha256_file(path)[:12]}"
+            module.load(cell, open_component(path, name, known), where=str(path))
+            used[name] = f"{plan.config.weights[name]}@{_digest(path)}"
         else:
             module.initialise(cell, plan.config.seed)
         cells[name] = cell
@@ -75,10 +77,10 @@ def open_session(
 
 
 def find_weights(plan: Plan, names: Iterable[str], fresh: set[str]) -> dict[str, Path]:
-    """Return the weights file of each component; needs no device.
+    """Return the weights file of each component that is not ``fresh``; needs no device.
 
     Raises:
-        WeightsError: weights are named for a component that does not exist, or a component that must have some has none.
+        WeightsError: weights are named for an unknown component, or a component that needs some has none.
     """
     known = [c.name for c in plan.spec.components]
     for name in plan.config.weights:
@@ -88,13 +90,32 @@ def find_weights(plan: Plan, names: Iterable[str], fresh: set[str]) -> dict[str,
             )
     files: dict[str, Path] = {}
     for name in names:
+        if name in fresh:
+            continue
         if uri := plan.config.weights.get(name):
             files[name] = locate(uri)
-        elif name not in fresh:
+        else:
             preset = plan.spec.default_preset
             hint = f"Give weights.{name}=FILE.safetensors (made by 'vgen convert'), or use --preset {preset}."
             raise WeightsError(f"no weights for the component '{name}'", where=plan.spec.name, hint=hint)
     return files
+
+
+def _graph_key(plan: Plan) -> str:
+    """Name the folder of compiled graphs by all that shapes them, and by nothing that does not (seeds, prompts)."""
+    config, model = plan.config, plan.spec
+    parts: dict[str, Any] = {c.name: asdict(getattr(config, c.name)) for c in model.components}
+    sizes = ("num_frames", "height", "width")
+    parts["sample"] = [getattr(config.sample, name) for name in (*sizes, "batch_size", "sampler")]
+    parts["train"] = [plan.stage, config.train.batch_size, *(getattr(config.data, name) for name in sizes)]
+    parts["device"] = [config.device.mode, config.device.jit_level, config.device.dtype, config.device.recompute]
+    return f"{model.name}-{cache_key(**parts)}"
+
+
+def _digest(path: Path) -> str:
+    """Return the start of the sha256 of a weights file, or of all files of a sharded set."""
+    digests = [sha256_file(file) for file in open_checkpoint(path).files]
+    return (digests[0] if len(digests) == 1 else cache_key(files=digests))[:12]
 
 
 def config_yaml(config: Any) -> str:
