@@ -1,0 +1,71 @@
+# make setup   everything needed to work on vgen, in .venv
+# make demo    install and make one video from a prompt
+# make test    lint, types, tests, parity with the originals' recorded outputs
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.PHONY: setup demo test lint types unit parity bench resolve clean help
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name))))
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+GOLDEN ?= $(firstword $(wildcard ../shared/golden/t2v-turbo) tests/golden/t2v-turbo)
+PARITY := ddim-solver-50 ddim-solver-50-scale lcm-math scheduler-1step scheduler-4step tokenizer-openclip \
+	vc2-lora-merged vc2-pipeline-4step vc2-text-encoder vc2-unet-motion vc2-unet-teacher vc2-vae
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+$(BIN)/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+		|| { echo "vgen needs Python 3.11 or 3.12; name one: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
+	"$(PYTHON)" -m venv "$(VENV)"
+
+# The names of packages are printed as they arrive; the whole output only when something fails.
+define install
+	echo "installing $(1) into $(VENV): about 2 GB with MindSpore, a few minutes" >&2
+	"$(BIN)/python" -m pip install -e '$(1)' 2>&1 | tee "$(VENV)/install.log" | sed -un 's/^Collecting \([^ ]*\).*/  \1/p' \
+		|| { cat "$(VENV)/install.log" >&2; exit 1; }
+endef
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@$(call install,.)
+	touch "$@"
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@$(call install,.[dev])
+	touch "$@" "$(VENV)/.installed"
+
+setup: $(VENV)/.installed-dev
+	@echo "ready: source $(VENV)/bin/activate, then vgen --help"
+
+demo: $(VENV)/.installed
+	@"$(BIN)/vgen" infer t2v-turbo --preset tiny --prompt "a red circle moving right"
+
+lint: $(VENV)/.installed-dev
+	@"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+
+types: $(VENV)/.installed-dev
+	@"$(BIN)/basedpyright" --pythonpath "$(BIN)/python"
+
+unit: $(VENV)/.installed-dev
+	@"$(BIN)/pytest" -n $(WORKERS)
+
+parity: $(VENV)/.installed-dev
+	@"$(BIN)/vgen" eval parity $(wildcard $(PARITY:%=$(GOLDEN)/%))
+
+test: lint types unit parity
+
+bench: $(VENV)/.installed-dev
+	@for script in benchmarks/*.py; do
+		if grep -q '^if __name__' "$$script"; then "$(BIN)/python" "$$script"; fi
+	done
+
+resolve: $(VENV)/.installed-dev
+	@"$(BIN)/python" scripts/check_resolves.py
+
+clean:
+	rm -rf "$(VENV)" build dist
