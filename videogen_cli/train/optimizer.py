@@ -17,11 +17,12 @@ from mindspore import ops
 from videogen_cli.config import TrainConfig
 from videogen_cli.runtime.cells import Cell
 from videogen_cli.train.layout import Layout
+from videogen_cli.train.norm import squared_norm
 from videogen_cli.train.schedule import average_decay
 from videogen_cli.train.step import Scatter, state_parameter
 
 _adam, _assign, _concat = ops.Adam(), ops.Assign(), ops.Concat()
-_descend, _sum = ops.ApplyGradientDescent(), ops.ReduceSum()
+_descend = ops.ApplyGradientDescent()
 
 
 def hyperparameters(config: TrainConfig, rate: float, updates: int, unscale: float) -> np.ndarray:
@@ -60,11 +61,12 @@ class Update(Cell):
         self.second_moment = state_parameter("second_moment", np.zeros_like(weights))
         if self.averages:
             self.average = state_parameter("average", weights)
+        self.size = layout.size
         self.scatter: Any = Scatter(layout, parameters)
 
     def construct(self, gradient: Any, stats: Any, hyper: Any) -> Any:
         """Make one update, or none."""
-        norm = ops.sqrt(_sum(gradient * gradient, ())) * hyper[0]
+        norm = ops.sqrt(squared_norm(gradient, self.size)[0]) * hyper[0]
         finite = ops.logical_and(ops.isfinite(norm), ops.isfinite(stats[0]))
         if finite:
             clip = ops.minimum(hyper[1] / (norm + 1e-6), 1.0)
