@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 from videogen_cli.config import Resolved, parse_overrides, set_dotted
-from videogen_cli.errors import UsageError, did_you_mean
+from videogen_cli.errors import UsageError, VgenError, did_you_mean
 from videogen_cli.output import Output
 from videogen_cli.registry import ModelSpec, load_attr, resolve_config, spec
 from videogen_cli.runners.requests import InferRequest, Request, TrainRequest
@@ -109,14 +109,21 @@ def component_sizes(plan: Plan, names: tuple[str, ...] | None = None) -> dict[st
 
 
 def describe(plan: Plan, request: Request, verb: str) -> dict[str, Any]:
-    """Return what ``--dry-run`` prints: everything that would happen, without importing MindSpore."""
+    """Return what ``--dry-run`` prints: everything that would happen, without importing MindSpore.
+
+    Raises:
+        UsageError: the run would be refused for its sizes or settings.
+    """
     from videogen_cli.runtime import context
 
+    if isinstance(request, InferRequest):
+        load_attr(plan.spec.pipeline).check(plan.config)
     stage = plan.spec.stage(plan.stage) if plan.stage else None
     device = context.plan(plan.config.device)
     sizes = component_sizes(plan, stage.trains + stage.frozen if stage else None)
     weights_bytes = sum(sizes.values()) * BYTES[device["dtype"]]
     trained = sum(sizes[name] for name in stage.trains) if stage else 0
+    fresh = stage.trains if stage and plan.config.train.from_scratch else ()
     estimate = {
         "params": sum(sizes.values()),
         "params_by_component": sizes,
@@ -138,8 +145,25 @@ def describe(plan: Plan, request: Request, verb: str) -> dict[str, Any]:
             "sequence_parallel": plan.config.device.sequence_parallel,
         },
         "estimate": estimate,
-        "files": {"output_dir": str(request.output_dir or ""), "weights": dict(plan.config.weights)},
+        "files": {
+            "output_dir": str(request.output_dir or ""),
+            "weights": dict(plan.config.weights),
+            "missing": missing_weights(plan, set(sizes) - set(fresh)),
+        },
     }
+
+
+def missing_weights(plan: Plan, names: set[str]) -> list[str]:
+    """Return which of the components ``names`` have no weights file, or one that is not there."""
+    from videogen_cli.weights.store import locate
+
+    def is_there(uri: str | None) -> bool:
+        try:
+            return bool(uri) and locate(uri).exists()
+        except VgenError:
+            return False
+
+    return [name for name in sorted(names) if not is_there(plan.config.weights.get(name))]
 
 
 def show_description(description: dict[str, Any], output: Output) -> None:
@@ -148,11 +172,18 @@ def show_description(description: dict[str, Any], output: Output) -> None:
     if output.json:
         return
     rows = [(key, description[key]) for key in ("model", "verb", "stage", "preset") if description[key]]
-    rows += [(f"device.{key}", value) for key, value in description["device"].items() if value not in ({}, [], None)]
+    device = description["device"]
+    rows += [(f"device.{key}", value) for key, value in device.items() if key not in ("env", "notes") and value != ""]
+    rows += [(f"${name}", value) for name, value in device["env"].items()]
     rows += [("parameters", f"{description['estimate']['params']:,}")]
-    rows += [("weights and optimizer", f"{description['estimate']['memory_bytes'] / 2**20:,.0f} MB")]
+    what = "weights, gradients, optimizer" if description["stage"] else "weights"
+    rows += [(what, f"{description['estimate']['memory_bytes'] / 2**20:,.0f} MB")]
     rows += [(f"weights.{name}", path) for name, path in description["files"]["weights"].items()]
     output.table("Nothing was run. This is what would be:", ("", ""), rows)
+    for note in device["notes"]:
+        output.warn(note)
+    if missing := description["files"]["missing"]:
+        output.warn(f"there are no weights yet for {', '.join(missing)}")
 
 
 def run_request(request: Request, verb: str, output: Output) -> None:

@@ -60,7 +60,8 @@ def _record(plan: Plan, sizes: dict[str, int]) -> dict[str, Any]:
 def _about(model: ModelSpec, sizes: dict[str, int]) -> Iterator[str]:
     """Yield comment lines on what the model has beside its config."""
     yield f"# {model.title}: {model.summary}"
-    yield f"# {model.source}"
+    if model.source:
+        yield f"# {model.source}"
     rows = [("component", name, f"{size:,} parameters; {model.component(name).help}") for name, size in sizes.items()]
     rows += [("stage", item.name, item.help) for item in model.stages]
     rows += [("input", item.name, f"{item.kind}; {item.help}") for item in model.inputs]
