@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,6 @@ def run(request: TrainRequest, plan: Plan, output: Output) -> dict[str, Any]:
     rank, world = int(os.environ.get("RANK_ID", "0")), int(os.environ.get("RANK_SIZE", "1"))
     context = StageContext(plan.config, session.cells, session.weights, output, rank, world)
     objective = load_attr(stage.objective)(context)
-    if rank == 0:
-        write_text(folder / "config.yaml", config_yaml(plan.config))
     trainer = Trainer(
         objective,
         plan.config.train,
@@ -50,7 +49,10 @@ def run(request: TrainRequest, plan: Plan, output: Output) -> dict[str, Any]:
         output=output,
         rank=rank,
         world=world,
+        run_config=_identity(plan, session.weights),
     )
+    if rank == 0 and not (folder / "config.yaml").exists():
+        write_text(folder / "config.yaml", config_yaml(plan.config))
     summary = trainer.run(request.resume)
     result = {"model": plan.spec.name, "stage": stage.name, "output_dir": str(folder), **vars(summary)}
     result["checkpoint"] = str(summary.checkpoint)
@@ -58,3 +60,9 @@ def run(request: TrainRequest, plan: Plan, output: Output) -> dict[str, Any]:
     rows = [("steps", str(summary.steps)), ("loss", f"{summary.final_loss:.5f}"), ("checkpoint", result["checkpoint"])]
     output.summary(f"{plan.spec.name}: stage {stage.name} trained", rows)
     return result
+
+
+def _identity(plan: Plan, weights: dict[str, str]) -> dict[str, Any]:
+    """Return what a run is made of; of weights only their contents count, not where they lie."""
+    contents = {name: text.rpartition("@")[2] for name, text in weights.items()}
+    return {**asdict(plan.config), "model": plan.spec.name, "stage": plan.stage, "weights": contents}
