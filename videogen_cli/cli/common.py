@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from videogen_cli.registry import ModelSpec
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -15,21 +18,40 @@ def complete_model(incomplete: str) -> list[str]:
     return [name for name in model_names() if name.startswith(incomplete)]
 
 
+def _model(ctx: typer.Context) -> ModelSpec | None:
+    """Return the model named before; the parser leaves it in ``args`` when an option's value is being typed."""
+    from videogen_cli.registry import model_names, spec
+
+    named = [word for word in (ctx.params.get("model"), *ctx.args) if word in model_names()]
+    return spec(named[0]) if named else None
+
+
 def complete_preset(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete a preset of the model named before."""
-    from videogen_cli.errors import VgenError
-    from videogen_cli.registry import spec
+    model = _model(ctx)
+    return [name for name in model.presets() if name.startswith(incomplete)] if model else []
 
-    try:
-        presets = spec(ctx.params.get("model") or "").presets()
-    except VgenError:
-        return []
-    return [name for name in presets if name.startswith(incomplete)]
+
+def complete_stage(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete a training stage of the model named before."""
+    model = _model(ctx)
+    return [stage.name for stage in model.stages if stage.name.startswith(incomplete)] if model else []
+
+
+def complete_key(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete a config key of the model named before."""
+    from videogen_cli.config import leaf_keys
+
+    model = _model(ctx)
+    return [f"{key}=" for key in leaf_keys(model.config) if key.startswith(incomplete)] if model else []
 
 
 Model = Annotated[str, typer.Argument(help="Model, see 'vgen ls'.", autocompletion=complete_model)]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(help="Config keys to change, e.g. sample.fps=4.", metavar="[KEY=VALUE]...")
+    list[str] | None,
+    typer.Argument(
+        help="Config keys to change, e.g. sample.fps=4.", metavar="[KEY=VALUE]...", autocompletion=complete_key
+    ),
 ]
 Preset = Annotated[str | None, typer.Option("--preset", help="Start from this preset.", autocompletion=complete_preset)]
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file of config keys.")]

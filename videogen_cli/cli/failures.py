@@ -25,6 +25,8 @@ _OUT_OF_MEMORY = ("out of memory", "memory not enough", "memory isn't enough", "
 
 def report(error: BaseException, output: Output) -> int:
     """Print what went wrong on stderr and return the exit code; with ``output.debug`` the traceback comes first."""
+    if isinstance(error.__context__, BrokenPipeError):  # typer turns it into an exit
+        error = error.__context__
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else ExitCode.BUG
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":

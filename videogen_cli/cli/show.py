@@ -30,7 +30,9 @@ def show(
     model: common.Model,
     overrides: common.Overrides = None,
     preset: common.Preset = None,
-    stage: Annotated[str, typer.Option(help="Resolve the config as this training stage would.")] = "",
+    stage: Annotated[
+        str, typer.Option(help="Resolve the config as this training stage would.", autocompletion=common.complete_stage)
+    ] = "",
     config_file: common.ConfigFile = None,
     components: Annotated[bool, typer.Option("--components", help="Only networks and their parameter counts.")] = False,
     checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Only what 'vgen convert' can read.")] = False,

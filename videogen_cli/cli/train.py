@@ -28,7 +28,9 @@ A run stopped at any moment, even by SIGKILL, goes on with --resume auto as if i
 def train(
     model: common.Model,
     overrides: common.Overrides = None,
-    stage: Annotated[str, typer.Option(help="Stage to train, see 'vgen show MODEL'.")] = "",
+    stage: Annotated[
+        str, typer.Option(help="Stage to train, see 'vgen show MODEL'.", autocompletion=common.complete_stage)
+    ] = "",
     resume: Annotated[str | None, typer.Option(help="'auto', or a checkpoint folder to go on from.")] = None,
     preset: common.Preset = None,
     config_file: common.ConfigFile = None,
