@@ -17,7 +17,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path):
 
 
 def test_a_full_disk_is_a_disk_error_that_names_the_file(tmp_path):
-    with pytest.raises(DiskError, match="out.bin"), disk_errors(tmp_path / "out.bin"):
+    with pytest.raises(DiskError, match=r"out\.bin"), disk_errors(tmp_path / "out.bin"):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 

@@ -38,12 +38,11 @@ def test_planning_needs_no_mindspore():
 
 def test_environment_layers(monkeypatch):
     monkeypatch.setenv("GLOG_v", "1")
-    monkeypatch.delenv("MS_COMPILER_CACHE_PATH", raising=False)
-    env = context.plan(DeviceConfig(env={"MS_X": "2"}), cache_key="net-1")["env"]
+    env = context.plan(DeviceConfig(env={"MS_X": "2"}))["env"]
     assert env["GLOG_v"] == "1", "what the user exported wins over defaults"
-    assert env["MS_X"] == "2" and env["MS_COMPILER_CACHE_PATH"].endswith("/net-1")
+    assert env["MS_X"] == "2"
     assert context.plan(DeviceConfig(env={"GLOG_v": "0"}))["env"]["GLOG_v"] == "0", "the config wins over both"
-    assert "MS_COMPILER_CACHE_ENABLE" not in context.plan(DeviceConfig(compile_cache=False))["env"]
+    assert "MS_COMPILER_CACHE_ENABLE" not in env, "MindSpore's cache mixes up graphs unless each has its folder"
 
 
 def test_ascend_that_is_absent_is_said_quietly():

@@ -7,6 +7,7 @@ The sampling loop runs on host arrays; only the networks run on the device.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from videogen_cli.diffusion.guidance import classifier_free
 from videogen_cli.diffusion.schedules import NoiseSchedule
 from videogen_cli.errors import UsageError
 from videogen_cli.nets.params import check_latent_size, downsample_factor
+from videogen_cli.registry import load_attr
+from videogen_cli.runtime import graphs
 
 SAMPLERS = ("lcm", "ddim")
 
@@ -54,7 +57,9 @@ class T2VTurboPipeline:
     check = staticmethod(check)
 
     def __init__(self, config: Any, cells: Mapping[str, Any]) -> None:
-        self.config, self.cells = config, cells
+        self.config = config
+        decode = load_attr("videogen_cli.nets.vae2d:Decode")  # not before the device is started
+        self._calls = {"text": cells["text"], "unet": cells["unet"], "vae": decode(cells["vae"])}
         self.tokenizer = load_tokenizer(config.tokenizer, config.text.context_length)
         d = config.diffusion
         self.schedule = NoiseSchedule.create(
@@ -76,7 +81,7 @@ class T2VTurboPipeline:
 
     def encode_tokens(self, tokens: np.ndarray) -> np.ndarray:
         """Return the text states (b l d) of token ids (b l)."""
-        return _run(self.cells["text"], tokens.astype(np.int32))
+        return self._run("text", tokens.astype(np.int32))
 
     def sample(
         self, prompts: Sequence[str], seeds: Sequence[int], callback: samplers.Callback | None = None
@@ -125,7 +130,7 @@ class T2VTurboPipeline:
     def decode_float(self, latents: np.ndarray) -> np.ndarray:
         """Decode latents (b c f h w), video by video, into unclamped float32 frames (b 3 f H W) of about [-1, 1]."""
         codes = latents * self._std + self._mean
-        frames = [_run(self.cells["vae"].decode, video.transpose(1, 0, 2, 3)) for video in codes]
+        frames = [self._run("vae", video.transpose(1, 0, 2, 3)) for video in codes]
         return np.stack(frames).transpose(0, 2, 1, 3, 4)
 
     def normalise(self, codes: np.ndarray) -> np.ndarray:
@@ -142,15 +147,20 @@ class T2VTurboPipeline:
         return classifier_free(self._denoiser(both), scale)
 
     def _denoiser(self, context: np.ndarray, timestep_cond: np.ndarray | None = None) -> samplers.Denoise:
-        unet, fps = self.cells["unet"], np.full(len(context), self.config.sample.fps, np.float32)
+        fps = np.full(len(context), self.config.sample.fps, np.float32)
 
         def denoise(latents: np.ndarray, timestep: int) -> np.ndarray:
             steps = np.full(len(latents), timestep, np.float32)
             if timestep_cond is None:
-                return _run(unet, latents, steps, context, fps)
-            return _run(unet, latents, steps, context, fps, timestep_cond)
+                return self._run("unet", latents, steps, context, fps)
+            return self._run("unet", latents, steps, context, fps, timestep_cond)
 
         return denoise
+
+    def _run(self, component: str, *arrays: np.ndarray) -> np.ndarray:
+        """Run one network on host arrays."""
+        cell = self._calls[component]
+        return graphs.run(cell, arrays, type(cell).__name__, asdict(getattr(self.config, component)))
 
 
 def _per_channel(values: Sequence[float], config: Any, default: float) -> np.ndarray:
@@ -160,10 +170,3 @@ def _per_channel(values: Sequence[float], config: Any, default: float) -> np.nda
         what = f"{len(values)} numbers for {channels} latent channels"
         raise UsageError(what, where="diffusion.latent_mean and latent_std")
     return np.asarray(list(values) or [default] * channels, np.float32).reshape(-1, 1, 1, 1)
-
-
-def _run(cell: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
-    """Call a network on host arrays and bring its one output back."""
-    from mindspore import Tensor
-
-    return cell(*(Tensor(np.ascontiguousarray(array)) for array in arrays)).asnumpy()

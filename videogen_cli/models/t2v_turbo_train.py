@@ -18,7 +18,9 @@ from videogen_cli.data.order import batch_indices, rng
 from videogen_cli.data.video import write_video
 from videogen_cli.models.t2v_turbo_pipeline import T2VTurboPipeline, check
 from videogen_cli.nets.params import downsample_factor
+from videogen_cli.nets.vae2d import Decode, Encode
 from videogen_cli.runtime import functional as F
+from videogen_cli.runtime import graphs
 from videogen_cli.runtime.cells import Cell
 from videogen_cli.train.objective import StageContext
 
@@ -26,7 +28,7 @@ ENCODE_BATCH = 64  # images per call when latents are cached
 
 
 class AutoencoderLoss(Cell):
-    """Reconstruction (L1, rounded at zero, and L2; the foreground weighted up) plus KL, as in LDM's autoencoder without its critic.
+    """Reconstruction (L1, rounded at zero, and L2; the foreground weighted up) plus KL: LDM's without its critic.
 
     ``construct(images (n 3 h w), noise (n z h/8 w/8), weight (n 1 h w)) -> loss, reconstruction, kl``.
     """
@@ -54,10 +56,11 @@ class AutoencoderObjective:
 
     def __init__(self, context: StageContext) -> None:
         self.context, self.config = context, context.config
-        self.vae = context.cells["vae"]
-        self.trainable = {"vae": self.vae}
+        vae = context.cells["vae"]
+        self.trainable = {"vae": vae}
+        self._encode, self._decode = Encode(vae), Decode(vae)
         self.dataset = ClipDataset(self.config.data, self.config.seed)
-        self.loss = AutoencoderLoss(self.vae, self.config.vae_loss)
+        self.loss = AutoencoderLoss(vae, self.config.vae_loss)
 
     def sample_ids(self, step: int, micro: int, rank: int) -> list[int]:
         """Return the dataset indices of a batch."""
@@ -86,26 +89,26 @@ class AutoencoderObjective:
 
     def validate(self, step: int) -> dict[str, float]:
         """Return reconstruction PSNR (dB, pixels in [-1, 1]) and the latents' statistics over 64 frames."""
-        from mindspore import Tensor
-
         draws = rng(self.config.seed, "vae-validation")
         images, _, _ = self._batch(draws.integers(len(self.dataset), size=64).tolist(), draws)
-        mean, logvar = (part.asnumpy() for part in self.vae.encode(Tensor(images)))
-        decoded = self.vae.decode(Tensor(mean)).asnumpy()
+        mean, std = np.split(self._run(self._encode, images), 2, axis=1)
+        decoded = self._run(self._decode, mean)
         error = float(((decoded.clip(-1, 1) - images) ** 2).mean())
         channels = {f"latent_mean_{c}": float(mean[:, c].mean()) for c in range(mean.shape[1])}
         channels |= {f"latent_std_{c}": float(mean[:, c].std()) for c in range(mean.shape[1])}
         psnr = 10 * float(np.log10(4 / max(error, 1e-12)))
-        return {"psnr": psnr, "posterior_std": float(np.exp(0.5 * logvar).mean()), **channels}
+        return {"psnr": psnr, "posterior_std": float(std.mean()), **channels}
 
     def preview(self, folder: Path, step: int) -> list[Path]:
         """Write one clip, originals above reconstructions."""
-        from mindspore import Tensor
-
         frames = self.dataset.item(0, 0).frames
-        decoded = self.vae.decode(self.vae.encode(Tensor(frames))[0]).asnumpy().clip(-1, 1)
+        mean, _ = np.split(self._run(self._encode, frames), 2, axis=1)
+        decoded = self._run(self._decode, mean).clip(-1, 1)
         both = np.concatenate([frames, decoded], axis=2).transpose(0, 2, 3, 1)
         return [write_video(folder / f"step-{step}.gif", ((both + 1) * 127.5).astype(np.uint8), 8, "gif")]
+
+    def _run(self, cell: Any, images: np.ndarray) -> np.ndarray:
+        return graphs.run(cell, (images,), type(cell).__name__, asdict(self.config.vae))
 
 
 class DiffusionLoss(Cell):
@@ -135,7 +138,7 @@ class DiffusionObjective:
         cells = context.cells
         check(self.config)
         self.trainable = {"unet": cells["unet"], "text": cells["text"]}
-        self.loss = DiffusionLoss(cells["text"], cells["unet"])
+        self.loss: Any = DiffusionLoss(cells["text"], cells["unet"])
         self.pipeline = T2VTurboPipeline(self.config, cells)
         self.dataset = ClipDataset(self.config.data, self.config.seed)
         self.moments = self._cached_moments()
@@ -196,16 +199,15 @@ class DiffusionObjective:
         return cached_array("latents", key, self._encode_all)
 
     def _encode_all(self) -> np.ndarray:
-        from mindspore import Tensor
-
-        vae, rows = self.context.cells["vae"], []
+        encode: Any = Encode(self.context.cells["vae"])
+        rows = []
+        identity = ("Encode", asdict(self.config.vae))
         per_call = max(1, ENCODE_BATCH // self.config.data.num_frames)
         with self.context.output.progress("caching latents", len(self.dataset)) as progress:
             for first in range(0, len(self.dataset), per_call):
                 indices = [min(first + k, len(self.dataset) - 1) for k in range(per_call)]
                 clips = np.stack([self.dataset.item(index, 0).frames for index in indices])
-                mean, logvar = vae.encode(Tensor(clips.reshape(-1, *clips.shape[2:])))
-                moments = np.concatenate([mean.asnumpy(), np.exp(0.5 * logvar.asnumpy())], axis=1)
+                moments = graphs.run(encode, (clips.reshape(-1, *clips.shape[2:]),), *identity)
                 rows.append(moments.reshape(per_call, -1, *moments.shape[1:]).transpose(0, 2, 1, 3, 4))
                 progress.advance(min(per_call, len(self.dataset) - first))
         return np.concatenate(rows)[: len(self.dataset)]

@@ -46,6 +46,31 @@ class AutoencoderKL(Cell):
         return self.decode(self.encode(images)[0])
 
 
+class Encode(Cell):
+    """The autoencoder's first half as a graph of its own."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def construct(self, images: Any) -> Any:
+        """Return mean, then standard deviation, on the channel axis (n 2*embed_dim h/8 w/8) of images (n 3 h w)."""
+        mean, logvar = self.vae.encode(images)
+        return F.concat([mean, F.exp(0.5 * logvar)], 1)
+
+
+class Decode(Cell):
+    """The autoencoder's second half as a graph of its own."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def construct(self, latents: Any) -> Any:
+        """Return images (n 3 h w) of latents (n embed_dim h/8 w/8)."""
+        return self.vae.decode(latents)
+
+
 class Encoder(Cell):
     """Images to the moments of latents, before ``quant_conv``."""
 

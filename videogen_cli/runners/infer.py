@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ def run(request: InferRequest, plan: Plan, output: Output) -> list[dict[str, Any
     folder = Path(request.output_dir) if request.output_dir else default_output_dir(plan.spec.name)
     write_text(folder / "config.yaml", config_yaml(plan.config))
     session = open_session(plan, output)
+    _keep_graphs(plan, len(jobs), decode_only=bool(saved))
     pipeline = pipeline_type(plan.config, session.cells)
     if not saved:
         _warn_truncated(jobs, pipeline, output)
@@ -65,6 +66,16 @@ def run(request: InferRequest, plan: Plan, output: Output) -> list[dict[str, Any
                 progress.advance(1)
     output.summary(f"{len(jobs)} video{'s' * (len(jobs) != 1)}", writer.summary_rows())
     return writer.records
+
+
+def _keep_graphs(plan: Plan, jobs: int, *, decode_only: bool) -> None:
+    """Take compiled graphs from an earlier run that had networks and inputs of the same shapes."""
+    from videogen_cli.runtime import graphs
+
+    sample = plan.config.sample
+    sizes = (sample.num_frames, sample.height, sample.width, min(sample.batch_size, jobs))
+    params = [asdict(getattr(plan.config, component.name)) for component in plan.spec.components]
+    graphs.keep(plan.spec.name, params, sizes, sample.sampler, sample.guidance_scale == 1.0, decode_only)
 
 
 def _jobs(prompts: Sequence[Prompt], config: Any) -> list[Job]:

@@ -61,7 +61,7 @@ def open_session(
     files = find_weights(plan, names, fresh)
     from videogen_cli.runtime import context
 
-    context.start(plan.config.device, cache_key=_graph_key(plan))
+    context.start(plan.config.device)
     from videogen_cli.runtime import module
 
     cells, used = {}, {}
@@ -99,17 +99,6 @@ def find_weights(plan: Plan, names: Iterable[str], fresh: set[str]) -> dict[str,
             hint = f"Give weights.{name}=FILE.safetensors (made by 'vgen convert'), or use --preset {preset}."
             raise WeightsError(f"no weights for the component '{name}'", where=plan.spec.name, hint=hint)
     return files
-
-
-def _graph_key(plan: Plan) -> str:
-    """Name the folder of compiled graphs by all that shapes them, and by nothing that does not (seeds, prompts)."""
-    config, model = plan.config, plan.spec
-    parts: dict[str, Any] = {c.name: asdict(getattr(config, c.name)) for c in model.components}
-    sizes = ("num_frames", "height", "width")
-    parts["sample"] = [getattr(config.sample, name) for name in (*sizes, "batch_size", "sampler")]
-    parts["train"] = [plan.stage, config.train.batch_size, *(getattr(config.data, name) for name in sizes)]
-    parts["device"] = [config.device.mode, config.device.jit_level, config.device.dtype, config.device.recompute]
-    return f"{model.name}-{cache_key(**parts)}"
 
 
 def _digest(path: Path) -> str:

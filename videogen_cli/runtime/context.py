@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from videogen_cli import __version__
 from videogen_cli.config import DeviceConfig
 from videogen_cli.errors import DeviceError
 from videogen_cli.runtime.host import cpu_threads
 from videogen_cli.runtime.precision import compute_dtype, precision_note
-from videogen_cli.runtime.software import TESTED, Install, find_mindspore, require_mindspore
+from videogen_cli.runtime.software import TESTED, find_mindspore, require_mindspore
 from videogen_cli.runtime.target import detect_target
 
 _started: dict[str, Any] | None = None
@@ -31,7 +30,7 @@ class Speaker(Protocol):
         ...
 
 
-def plan(device: DeviceConfig, *, cache_key: str = "") -> dict[str, Any]:
+def plan(device: DeviceConfig) -> dict[str, Any]:
     """Return what :func:`start` would set, without importing MindSpore.
 
     ``env`` holds the variables that would be set; ``notes`` says where the plan differs from what was asked for.
@@ -54,39 +53,33 @@ def plan(device: DeviceConfig, *, cache_key: str = "") -> dict[str, Any]:
         "threads": threads,
         "zero_stage": device.zero_stage,
         "sequence_parallel": device.sequence_parallel,
-        "env": environment(device, target, threads, install, cache_key),
+        "compile_cache": device.compile_cache,
+        "env": environment(device, target, threads),
         "mindspore": install.version if install else None,
         "notes": [note for note in notes if note],
     }
 
 
-def environment(
-    device: DeviceConfig, target: str, threads: int, install: Install | None, cache_key: str
-) -> dict[str, str]:
+def environment(device: DeviceConfig, target: str, threads: int) -> dict[str, str]:
     """Return the variables to set before MindSpore is imported.
 
     What the user exported wins over vgen's defaults; what the config's ``device.env`` says wins over both.
     """
-    defaults = {"GLOG_v": "3", "MS_OM_PATH": str(_cache_root() / "debug")}
+    defaults = {"GLOG_v": "3", "MS_OM_PATH": str(cache_root() / "debug")}
     if target == "cpu":
         defaults["OMP_NUM_THREADS"] = str(threads)
-    if device.compile_cache:
-        version = install.version if install else "none"
-        defaults["MS_COMPILER_CACHE_ENABLE"] = "1"
-        defaults["MS_COMPILER_CACHE_PATH"] = str(_cache_root() / "graphs" / f"{__version__}-{version}" / cache_key)
     chosen = {name: os.environ.get(name, value) for name, value in defaults.items()}
     if device.threads > 0 and target == "cpu":
         chosen["OMP_NUM_THREADS"] = str(threads)
     return {**chosen, **device.env}
 
 
-def start(device: DeviceConfig, *, quiet: bool = True, cache_key: str = "") -> None:
+def start(device: DeviceConfig, *, quiet: bool = True) -> None:
     """Import MindSpore and configure it; a second call with the same settings does nothing.
 
     Args:
         device: what to run on and how.
         quiet: hide warnings of libraries.
-        cache_key: names the folder of compiled graphs; give what the graphs depend on.
 
     Raises:
         DeviceError: MindSpore is missing or does not fit this Python, the device is absent, or another target was
@@ -95,7 +88,7 @@ def start(device: DeviceConfig, *, quiet: bool = True, cache_key: str = "") -> N
     from videogen_cli.runtime import cells
 
     global _started
-    wanted = plan(device, cache_key=cache_key)
+    wanted = plan(device)
     if wanted == _started:
         return
     if _started and _started["target"] != wanted["target"]:
@@ -121,7 +114,7 @@ def started() -> dict[str, Any] | None:
 def compiling(label: str, output: Speaker | None = None) -> Iterator[None]:
     """Tell people that ``label`` is being compiled, and how long it took if that was over two seconds."""
     say = output.info if output else lambda text: print(text, file=sys.stderr, flush=True)
-    say(f"compiling {label} (once per shape; the result is cached)")
+    say(f"compiling {label}")
     began = time.monotonic()
     yield
     seconds = time.monotonic() - began
@@ -171,7 +164,8 @@ def _silence() -> Iterator[None]:
         yield
 
 
-def _cache_root() -> Path:
+def cache_root() -> Path:
+    """Return the folder of what vgen can make again: compiled graphs, debug files of MindSpore."""
     from platformdirs import user_cache_path
 
     return user_cache_path("vgen")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,8 +25,6 @@ class Engine:
     """
 
     def __init__(self, objective: Objective, config: TrainConfig, ranks: Ranks) -> None:
-        # MindSpore's cache knows graphs by the order they are compiled in, which differs when a run is resumed.
-        os.environ["MS_COMPILER_CACHE_ENABLE"] = "0"
         self.config, self.ranks = config, ranks
         self.layout, parameters = lay_out(objective.trainable)
         weights = np.concatenate([parameter.asnumpy().astype(np.float32).ravel() for parameter in parameters])
