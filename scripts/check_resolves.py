@@ -23,8 +23,8 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 MACHINES = ("x86_64", "aarch64")
-# The oldest and the newest tested MindSpore, with the NumPy that each allows.
-TESTED = {"2.8": ["mindspore==2.8.0", "numpy<2"], "2.10": ["mindspore==2.10.0", "numpy>=2"]}
+# The oldest and the newest MindSpore that vgen allows.
+ENDS = {"2.8": ["mindspore==2.8.0"], "2.10": ["mindspore==2.10.0"]}
 PER_MACHINE = {"decord", "decord2"}
 
 
@@ -62,7 +62,7 @@ def resolve(machine: str, extra: list[str], constraints: Path | None = None) -> 
 
 def write(version: str) -> None:
     """Write a constraints file: one version per package, the same on both machines where a package is on both."""
-    found = resolve("x86_64", TESTED[version])
+    found = resolve("x86_64", ENDS[version])
     pinned = [f"{name}=={number}" for name, number in sorted(found.items()) if name not in PER_MACHINE]
     head = f"# What vgen resolves to with MindSpore {version}; made by scripts/check_resolves.py --write.\n"
     constraints_file(version).write_text(head + "\n".join(pinned) + "\n")
@@ -73,9 +73,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="make the constraints files anew first")
     if parser.parse_args().write:
-        for version in TESTED:
+        for version in ENDS:
             write(version)
-    for version, chosen in TESTED.items():
+    for version, chosen in ENDS.items():
         for machine in MACHINES:
             found = resolve(machine, chosen, constraints_file(version))
             print(f"MindSpore {version} on {machine}: {len(found)} packages resolve, all as wheels")
