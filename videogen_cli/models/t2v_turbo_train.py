@@ -27,6 +27,13 @@ from videogen_cli.train.objective import StageContext
 ENCODE_BATCH = 64  # images per call when latents are cached
 
 
+def _indices(context: StageContext, size: int, step: int, micro: int, rank: int) -> list[int]:
+    """Return which of ``size`` samples a micro-batch holds."""
+    train = context.config.train
+    position = step * train.accumulation + micro
+    return batch_indices(context.config.seed, position, rank, context.world, train.batch_size, size).tolist()
+
+
 class AutoencoderLoss(Cell):
     """Reconstruction (L1, rounded at zero, and L2; the foreground weighted up) plus KL: LDM's without its critic.
 
@@ -64,11 +71,7 @@ class AutoencoderObjective:
 
     def sample_ids(self, step: int, micro: int, rank: int) -> list[int]:
         """Return the dataset indices of a batch."""
-        train = self.config.train
-        position = step * train.accumulation + micro
-        return batch_indices(
-            self.config.seed, position, rank, self.context.world, train.batch_size, len(self.dataset)
-        ).tolist()
+        return _indices(self.context, len(self.dataset), step, micro, rank)
 
     def batch(self, step: int, micro: int, rank: int) -> tuple[np.ndarray, ...]:
         """Return images (n 3 h w) in [-1, 1], posterior noise, and the weight of each pixel."""
@@ -147,11 +150,7 @@ class DiffusionObjective:
 
     def sample_ids(self, step: int, micro: int, rank: int) -> list[int]:
         """Return the dataset indices of a batch."""
-        train = self.config.train
-        position = step * train.accumulation + micro
-        return batch_indices(
-            self.config.seed, position, rank, self.context.world, train.batch_size, len(self.dataset)
-        ).tolist()
+        return _indices(self.context, len(self.dataset), step, micro, rank)
 
     def batch(self, step: int, micro: int, rank: int) -> tuple[np.ndarray, ...]:
         """Return noisy latents (b c f h w), the target, timesteps (b,), token ids (b l), fps (b,)."""
