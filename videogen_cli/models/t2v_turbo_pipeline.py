@@ -111,14 +111,12 @@ class T2VTurboPipeline:
             noise: step index -> fresh noise (b c f h w), for samplers that draw it.
             callback: called after every step.
         """
-        sample, steps = self.config.sample, self.config.sample.num_inference_steps
-        if sample.sampler == "lcm":
-            scale = np.full(len(latents), sample.guidance_scale, np.float32)
-            embedding = lcm.guidance_scale_embedding(scale, self.config.unet.time_cond_proj_dim)
-            timesteps = lcm.timesteps(steps, self.config.diffusion.origin_steps, self.schedule.train_timesteps)
-            return samplers.lcm(self._denoiser(context, embedding), latents, self.schedule, timesteps, noise, callback)
+        steps, train_timesteps = self.config.sample.num_inference_steps, self.schedule.train_timesteps
         denoise = self._guided(context)
-        timesteps = samplers.ddim_timesteps(steps, self.schedule.train_timesteps)
+        if self.config.sample.sampler == "lcm":
+            timesteps = lcm.timesteps(steps, self.config.diffusion.origin_steps, train_timesteps)
+            return samplers.lcm(denoise, latents, self.schedule, timesteps, noise, callback)
+        timesteps = samplers.ddim_timesteps(steps, train_timesteps)
         return samplers.ddim(denoise, latents, self.schedule, timesteps, callback=callback)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
@@ -138,8 +136,11 @@ class T2VTurboPipeline:
         return (codes - self._mean) / self._std
 
     def _guided(self, context: np.ndarray) -> samplers.Denoise:
-        """Denoise with classifier-free guidance; both branches in one call of the network."""
+        """Denoise under guidance: an input of a distilled network, else classifier-free, both branches in one call."""
         scale = self.config.sample.guidance_scale
+        if self.config.sample.sampler == "lcm":
+            scales = np.full(len(context), scale, np.float32)
+            return self._denoiser(context, lcm.guidance_scale_embedding(scales, self.config.unet.time_cond_proj_dim))
         if scale == 1.0:
             return self._denoiser(context)
         negative = self.encode_prompts([self.config.sample.negative_prompt])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,10 @@ class Session:
     output: Output
 
     def compiling(self, label: str) -> AbstractContextManager[Any]:
-        """Tell people that the first call compiles."""
+        """Tell people that graphs are compiled inside."""
         from videogen_cli.runtime.context import compiling
 
         return compiling(label, self.output)
-
-    def quiet(self) -> AbstractContextManager[Any]:
-        """Do nothing, as ``compiling`` does around later calls."""
-        return nullcontext()
 
 
 def open_session(
