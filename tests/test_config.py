@@ -34,7 +34,11 @@ def test_impossible_values_are_usage_errors(values, message):
 
 
 def test_overrides_are_read_as_yaml():
-    assert parse_overrides(["a.b=1", "a.c=[1, 2]", "d=text", "e="]) == {"a": {"b": 1, "c": [1, 2]}, "d": "text", "e": ""}
+    assert parse_overrides(["a.b=1", "a.c=[1, 2]", "d=text", "e="]) == {
+        "a": {"b": 1, "c": [1, 2]},
+        "d": "text",
+        "e": "",
+    }
     for bad in ("novalue", "=1", "a=[1"):
         with pytest.raises(UsageError):
             parse_overrides([bad])

@@ -106,7 +106,7 @@ class ModelConfig:
     """What every model's config has; a plugin subclasses it and adds one section per component."""
 
     seed: int = 0
-    weights: dict[str, str] = field(default_factory=dict)  # component (or "lora") -> file; "asset:..." ships with vgen
+    weights: dict[str, str] = field(default_factory=dict)  # component -> file; "asset:..." ships with vgen
     device: DeviceConfig = field(default_factory=DeviceConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     data: DataConfig = field(default_factory=DataConfig)

@@ -30,7 +30,9 @@ shape; anything but the first two ends with exit code 4, and nothing is written.
 
 
 def convert(
-    type_: Annotated[str, typer.Option("--type", help="raw (any container, names kept), or a type that 'vgen show MODEL' lists.")],
+    type_: Annotated[
+        str, typer.Option("--type", help="raw (any container, names kept), or a type that 'vgen show MODEL' lists.")
+    ],
     source: Annotated[Path, typer.Option(help="File, index, or folder; with --check also a manifest (*.json[.gz]).")],
     target: Annotated[
         Path | None, typer.Option(help="FILE.safetensors, or FILE.ckpt for MindSpore's container.")

@@ -13,6 +13,7 @@ from videogen_cli.errors import DataError, did_you_mean
 from videogen_cli.files import write_text
 
 COLUMNS = ("video", "caption")
+FIELD_LIMIT = 131_072  # characters of one field
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def read_rows(path: Path | str, root: Path | str = "", limit: int = 0) -> tuple[
         DataError: the file is missing, not text, lacks a column, or has no rows.
     """
     path = Path(path)
+    csv.field_size_limit(FIELD_LIMIT)  # process-wide: other libraries set their own
     reader = csv.DictReader(io.StringIO(_read_text(path), newline=""))
     try:
         names = [name.strip().lower() for name in reader.fieldnames or []]

@@ -25,6 +25,7 @@ class DiffusionConfig:
     latent_scale: float = 0.18215  # latents of the autoencoder are multiplied by this
     latent_mean: list[float] = field(default_factory=list)  # per channel, subtracted before; empty = none
     latent_std: list[float] = field(default_factory=list)  # per channel, divided by before; empty = none
+    noise_bias: float = 1.0  # training timesteps are T * u**(1/bias): above 1 favours noise, where the prompt decides
     origin_steps: int = 50  # length of the schedule that few-step sampling picks its steps from
 
 

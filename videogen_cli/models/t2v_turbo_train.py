@@ -163,7 +163,8 @@ class DiffusionObjective:
         noise = draws.standard_normal(latents.shape, np.float32)
         # One timestep from each of `count` equal parts of the schedule: the loss varies less between batches.
         share = (draws.permutation(count) + draws.random(count)) / count
-        timesteps = (share * schedule.train_timesteps).astype(np.int64)
+        share = share ** (1 / self.config.diffusion.noise_bias)
+        timesteps = np.minimum(share * schedule.train_timesteps, schedule.train_timesteps - 1).astype(np.int64)
         dropped = draws.random(count) < self.config.data.drop_caption
         ids = self.pipeline.tokenizer.encode([self.captions[index] for index in indices])
         ids = np.where(dropped[:, None], self.null_ids, ids).astype(np.int32)

@@ -41,9 +41,9 @@ class UNet3D(Cell):
         self.frequencies = constant(timestep_frequencies(channels))
         self.time_embed = _embedding_mlp(channels)
         self.fps_embedding = _embedding_mlp(channels) if params.fps_condition else None
-        self.time_cond_proj = _condition(params.time_cond_proj_dim, channels)
-        self.motion_cond_proj = _condition(params.motion_cond_proj_dim, channels)
-        self.combine_proj = _condition(2 * channels if params.motion_cond_proj_dim else 0, channels)
+        self.time_cond_proj: Any = _condition(params.time_cond_proj_dim, channels)
+        self.motion_cond_proj: Any = _condition(params.motion_cond_proj_dim, channels)
+        self.combine_proj: Any = _condition(2 * channels if params.motion_cond_proj_dim else 0, channels)
         down, skips = _down_stages(params)
         self.input_blocks = CellList(down)
         self.init_attn = Stage(_init_attention(params)) if params.init_attention else None

@@ -46,8 +46,8 @@ def run(request: InferRequest, plan: Plan, output: Output) -> list[dict[str, Any
     saved = _saved_latents(request.from_latents) if request.from_latents else None
     jobs = [job for job, _ in saved] if saved else _jobs(read_prompts(request), plan.config)
     folder = Path(request.output_dir) if request.output_dir else default_output_dir(plan.spec.name)
-    write_text(folder / "config.yaml", config_yaml(plan.config))
     session = open_session(plan, output)
+    write_text(folder / "config.yaml", config_yaml(plan.config))
     pipeline = pipeline_type(plan.config, session.cells)
     _compile(plan, pipeline, session, len(jobs), decode_only=bool(saved))
     if not saved:
@@ -207,5 +207,7 @@ class ResultWriter:
     def summary_rows(self) -> list[tuple[str, str]]:
         """Say what was written and how long it took."""
         seconds = [r["seconds"] for r in self.records]
-        files = self.records[0]["file"] if len(self.records) == 1 else f"{len(self.records)} files"
-        return [("video", str(self.folder / files)), ("seconds per video", f"{np.mean(seconds):.2f}")]
+        where = ("video", str(self.folder / self.records[0]["file"]))
+        if len(self.records) > 1:
+            where = ("folder", str(self.folder))
+        return [where, ("seconds per video", f"{np.mean(seconds):.2f}")]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-REAL = "mindspore" in sys.modules or TYPE_CHECKING
+REAL = "mindspore" in sys.modules
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,18 @@ class Init:
 
 ZEROS, ONES = Init("zeros"), Init("ones")
 
-if REAL:
+if TYPE_CHECKING:
+
+    class Cell(Any):
+        """To type checkers a cell is what its ``construct`` says; MindSpore's own annotations say less."""
+
+    class CellList(Cell):
+        """Cells in order."""
+
+    def parameter(shape: tuple[int, ...], init: Init = ZEROS) -> Any:
+        """Declare a parameter."""
+
+elif REAL:
     import mindspore as ms
     from mindspore import nn
 

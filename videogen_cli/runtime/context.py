@@ -135,7 +135,8 @@ def _configure(ms: Any, wanted: dict[str, Any]) -> None:
     ms.set_context(mode=ms.GRAPH_MODE if wanted["mode"] == "graph" else ms.PYNATIVE_MODE)
     if ascend:
         ms.set_context(jit_config={"jit_level": wanted["jit_level"]})
-    ms.set_deterministic(wanted["deterministic"])
+    if _started is None:  # MindSpore takes this setting once
+        ms.set_deterministic(wanted["deterministic"])
     if wanted["memory_limit_gb"] > 0:
         ms.runtime.set_memory(max_size=f"{wanted['memory_limit_gb']:g}GB")
     if worker:

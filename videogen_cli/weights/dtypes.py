@@ -85,7 +85,7 @@ def _float8_table(exponent_bits: int, bias: int, variant: str) -> np.ndarray:
     mantissa = (codes & ((1 << mantissa_bits) - 1)) / (1 << mantissa_bits)
     normal = exponent > 0
     magnitude = np.where(normal, 1 + mantissa, mantissa) * np.exp2(np.where(normal, exponent, 1) - bias)
-    values = np.where(codes & 0x80, -magnitude, magnitude)
+    values = np.where(codes & 0x80, np.negative(magnitude), magnitude)
     if variant == "fnuz":
         values[0x80] = np.nan
     elif variant == "fn":
