@@ -140,7 +140,7 @@ class DiffusionObjective:
         self.context, self.config = context, context.config
         cells = context.cells
         check(self.config)
-        self.trainable = {"unet": cells["unet"], "text": cells["text"]}
+        self.trainable = {name: cells[name] for name in ("unet", "text") if name not in self.config.train.freeze}
         self.loss: Any = DiffusionLoss(cells["text"], cells["unet"])
         self.pipeline = T2VTurboPipeline(self.config, cells)
         self.dataset = ClipDataset(self.config.data, self.config.seed)
