@@ -24,7 +24,7 @@ from videogen_cli.runtime import graphs
 from videogen_cli.runtime.cells import Cell
 from videogen_cli.train.objective import StageContext
 
-ENCODE_BATCH = 64  # images per call when latents are cached
+ENCODE_BATCH = 16  # images per call when latents are cached; bounds memory
 
 
 def _indices(context: StageContext, size: int, step: int, micro: int, rank: int) -> list[int]:
