@@ -21,6 +21,13 @@ _DISK_ERRNOS = {
 }
 
 
+def cache_root() -> Path:
+    """Return the folder of what vgen can make again: compiled graphs, rendered clips, latents, verdicts."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("vgen")
+
+
 @contextmanager
 def disk_errors(path: Path | str) -> Iterator[None]:
     """Turn the operating system's write errors into a :class:`DiskError` that names ``path``."""

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from platformdirs import user_cache_path
 
-from videogen_cli.files import atomic_path
+from videogen_cli.files import atomic_path, cache_root
 
 
 def cache_key(**parts: Any) -> str:
@@ -25,7 +24,7 @@ def cached_array(kind: str, key: str, make: Callable[[], np.ndarray], folder: Pa
 
     The array is memory-mapped and read-only. Of several processes that want the same one, one makes it.
     """
-    folder = folder or user_cache_path("vgen") / kind
+    folder = folder or cache_root() / kind
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{key}.npy"
     with FileLock(f"{path}.lock"):

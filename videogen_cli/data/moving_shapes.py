@@ -21,7 +21,7 @@ import numpy as np
 
 from videogen_cli.data.order import rng
 from videogen_cli.errors import UsageError
-from videogen_cli.files import atomic_path, disk_errors, write_json, write_text
+from videogen_cli.files import atomic_path, cache_root, disk_errors, write_json, write_text
 
 COLOURS = {
     "red": (255, 0, 0),
@@ -215,10 +215,9 @@ def ensure_dataset(
         DiskError: the cache folder cannot be written.
     """
     from filelock import FileLock
-    from platformdirs import user_cache_path
 
     name = f"v{VERSION}-seed{seed}-{num_clips}x{num_frames}"
-    folder = user_cache_path("vgen") / "moving-shapes" / name
+    folder = cache_root() / "moving-shapes" / name
     with disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.parent / f"{name}.lock"):

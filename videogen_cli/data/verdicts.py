@@ -8,7 +8,7 @@ from pathlib import Path
 
 from videogen_cli.data.video import check_video
 from videogen_cli.errors import DiskError
-from videogen_cli.files import write_json
+from videogen_cli.files import cache_root, write_json
 
 
 class Verdicts:
@@ -19,10 +19,8 @@ class Verdicts:
     """
 
     def __init__(self, dataset: Path) -> None:
-        from platformdirs import user_cache_path
-
         name = hashlib.sha256(str(dataset.absolute()).encode()).hexdigest()[:16]
-        self._file = user_cache_path("vgen") / "verdicts" / f"{name}.json"
+        self._file = cache_root() / "verdicts" / f"{name}.json"
         try:
             self._known: dict[str, int] = json.loads(self._file.read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from videogen_cli.errors import ExitCode, VgenError
-from videogen_cli.files import existing_parent
+from videogen_cli.files import cache_root, existing_parent
 from videogen_cli.output import Output
 from videogen_cli.runtime.host import cgroup_cpus, cpu_threads, instruction_set, memory_bytes
 from videogen_cli.runtime.software import INSTALL_HINT, TESTED, find_mindspore
@@ -106,9 +106,7 @@ def host_checks() -> Iterator[Check]:
     yield Check(
         "memory", NOTE if low else OK, f"{available / 2**30:.1f} of {total / 2**30:.1f} GB free", hint if low else ""
     )
-    from platformdirs import user_cache_path
-
-    for name, folder in (("disk (cache)", user_cache_path("vgen")), ("disk (here)", Path.cwd())):
+    for name, folder in (("disk (cache)", cache_root()), ("disk (here)", Path.cwd())):
         yield _disk_check(name, folder)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from videogen_cli.config import DeviceConfig
 from videogen_cli.errors import DeviceError
+from videogen_cli.files import cache_root
 from videogen_cli.runtime.host import cpu_threads
 from videogen_cli.runtime.precision import compute_dtype, precision_note
 from videogen_cli.runtime.software import TESTED, find_mindspore, require_mindspore
@@ -163,10 +164,3 @@ def _silence() -> Iterator[None]:
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
         yield
-
-
-def cache_root() -> Path:
-    """Return the folder of what vgen can make again: compiled graphs, debug files of MindSpore."""
-    from platformdirs import user_cache_path
-
-    return user_cache_path("vgen")

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from videogen_cli.files import write_json
-from videogen_cli.runtime.context import cache_root, started
+from videogen_cli.files import cache_root, write_json
+from videogen_cli.runtime.context import started
 
 _ENABLE, _PATH = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
 
