@@ -78,7 +78,7 @@ class TrainConfig:
     """The one training loop's settings."""
 
     from_scratch: bool = False  # trained components start from random values, whatever weights are configured
-    freeze: list[str] = field(default_factory=list)  # components of the stage that stay as they are
+    rate_factors: dict[str, float] = field(default_factory=dict)  # component -> its share of the rate; 0 freezes it
     max_steps: int = 1000
     batch_size: int = 1  # per rank and accumulation step
     accumulation: int = 1

@@ -5,7 +5,9 @@ import sys
 
 from videogen_cli.nets.clip import CLIPText
 from videogen_cli.nets.lora import adapted_modules
-from videogen_cli.nets.params import AutoencoderKLParams, CLIPTextParams, UNet3DParams
+from videogen_cli.nets.params.clip import CLIPTextParams
+from videogen_cli.nets.params.unet3d import UNet3DParams
+from videogen_cli.nets.params.vae2d import AutoencoderKLParams
 from videogen_cli.nets.unet3d import UNet3D
 from videogen_cli.nets.vae2d import AutoencoderKL
 from videogen_cli.runtime.cells import shapes

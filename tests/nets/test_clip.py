@@ -2,7 +2,7 @@ import numpy as np
 from networks import ATOL, golden_network, run
 
 from videogen_cli.nets.clip import CLIPText
-from videogen_cli.nets.params import CLIPTextParams
+from videogen_cli.nets.params.clip import CLIPTextParams
 from videogen_cli.runtime.module import build, initialise
 
 PARAMS = {"vocab_size": 512, "width": 24, "heads": 3, "layers": 4, "embed_dim": 20}

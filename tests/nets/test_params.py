@@ -1,14 +1,9 @@
 import pytest
 
 from videogen_cli.errors import UsageError
-from videogen_cli.nets.params import (
-    AutoencoderKLParams,
-    CLIPTextParams,
-    UNet3DParams,
-    check_latent_size,
-    downsample_factor,
-    latent_multiple,
-)
+from videogen_cli.nets.params.clip import CLIPTextParams
+from videogen_cli.nets.params.unet3d import UNet3DParams, check_latent_size, latent_multiple
+from videogen_cli.nets.params.vae2d import AutoencoderKLParams, downsample_factor
 
 
 @pytest.mark.parametrize("params", [UNet3DParams(), AutoencoderKLParams(), CLIPTextParams()])

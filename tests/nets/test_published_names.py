@@ -10,7 +10,7 @@ import pytest
 from networks import our_name
 
 from videogen_cli.nets.lora import adapted_modules
-from videogen_cli.nets.params import UNet3DParams
+from videogen_cli.nets.params.unet3d import UNet3DParams
 from videogen_cli.nets.unet3d import UNet3D
 from videogen_cli.runtime.cells import shapes
 from videogen_cli.runtime.module import build

@@ -6,7 +6,7 @@ import pytest
 from networks import ATOL, golden_network, run
 
 from videogen_cli.errors import UsageError
-from videogen_cli.nets.params import UNet3DParams
+from videogen_cli.nets.params.unet3d import UNet3DParams
 from videogen_cli.nets.unet3d import UNet3D
 from videogen_cli.runtime.cells import Cell
 from videogen_cli.runtime.module import build, initialise

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from networks import ATOL, golden_network, run
 
-from videogen_cli.nets.params import AutoencoderKLParams
+from videogen_cli.nets.params.vae2d import AutoencoderKLParams
 from videogen_cli.nets.vae2d import AutoencoderKL
 
 PARAMS = AutoencoderKLParams(base_channels=32, channel_mult=[1, 1], num_res_blocks=1)

@@ -94,7 +94,7 @@ def test_initialise_depends_on_seed_and_name_only(net):
 SKELETON = """
 import sys
 from videogen_cli.config import DeviceConfig
-from videogen_cli.nets.params import UNet3DParams
+from videogen_cli.nets.params.unet3d import UNet3DParams
 from videogen_cli.registry import load_attr
 from videogen_cli.runtime import cells, context
 build = "videogen_cli.nets.unet3d:UNet3D"

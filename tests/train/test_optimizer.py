@@ -17,18 +17,20 @@ class Reference:
     def __init__(self, weights, settings):
         self.w = weights.astype(np.float64)
         self.m, self.v, self.e = np.zeros_like(self.w), np.zeros_like(self.w), self.w.copy()
-        self.c, self.t = settings, 0
+        self.c, self.t, self.share = settings, 0, settings.rate_factors.get("net", 1.0)
 
     def step(self, gradient, rate):
         c, self.t = self.c, self.t + 1
         norm = np.sqrt((gradient * gradient).sum())
         if c.clip_norm:
             gradient = gradient * min(1.0, c.clip_norm / (norm + 1e-6))
-        self.w *= 1 - rate * c.weight_decay
+        before = self.w
+        self.w = self.w * (1 - rate * c.weight_decay)
         self.m = c.beta1 * self.m + (1 - c.beta1) * gradient
         self.v = c.beta2 * self.v + (1 - c.beta2) * gradient**2
         m, v = self.m / (1 - c.beta1**self.t), self.v / (1 - c.beta2**self.t)
         self.w -= rate * m / (np.sqrt(v) + c.epsilon)
+        self.w = before + self.share * (self.w - before)
         decay = average_decay(self.t - 1, c.ema_decay)
         self.e = decay * self.e + (1 - decay) * self.w
         return norm
@@ -36,8 +38,13 @@ class Reference:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"clip_norm": 0.0, "weight_decay": 0.0}, {"accumulation": 3, "weight_decay": 0.3, "epsilon": 1e-3}],
-    ids=["clip+decay", "plain", "accumulation"],
+    [
+        {},
+        {"clip_norm": 0.0, "weight_decay": 0.0},
+        {"accumulation": 3, "weight_decay": 0.3, "epsilon": 1e-3},
+        {"rate_factors": {"net": 0.1}},
+    ],
+    ids=["clip+decay", "plain", "accumulation", "share"],
 )
 @pytest.mark.parametrize("loss_scale", [1.0, 1024.0])
 def test_steps_follow_adamw(changes, loss_scale):

@@ -12,8 +12,8 @@ from made_files import Tensor, write_torch_zip
 from safetensors.numpy import load_file
 
 from videogen_cli.errors import WeightsError
-from videogen_cli.models.t2v_turbo_params import component_params
-from videogen_cli.models.t2v_turbo_weights import LORA_KEYS, VC2_KEYS, student_weights
+from videogen_cli.models.t2v_turbo.params import component_params
+from videogen_cli.models.t2v_turbo.weights import LORA_KEYS, VC2_KEYS, student_weights
 from videogen_cli.nets.unet3d import UNet3D
 from videogen_cli.weights import open_checkpoint
 from videogen_cli.weights.lora import Layer, Lora, delta_norms, load_lora, merge, uniform_base
@@ -134,7 +134,7 @@ def test_merged_weights_equal_the_original(golden_path) -> None:
     base = open_checkpoint(folder / "../vc2-unet-teacher/weights.ckpt")
     account = VC2_KEYS.account(base.tensors, VC2_KEYS.targets(cells))
     assert account.ok
-    teacher = {target.removeprefix("unet."): base.tensors[source] for target, source in account.used.items()}
+    teacher = {name.removeprefix("unet."): tensor for name, tensor in account.tensors.items()}
     lora = load_lora(folder / "unet_lora.pt", LORA_KEYS.targets(cells)["unet"])
     ours = [name.replace("temporal_conv", "temopral_conv") for name in lora.factors]
     assert ours == config["module_order"]

@@ -76,7 +76,7 @@ class Case:
         Raises:
             DataError: the path leaves the root, or nothing is there.
         """
-        folder = self.folder.absolute()
+        folder = Path(os.path.abspath(self.folder))
         path = Path(os.path.normpath(folder / relative))
         if os.path.isabs(relative) or not path.is_relative_to(folder.parent.parent):
             raise DataError(f"'{relative}' leads out of the folder of golden cases", where=str(folder / CASE))

@@ -51,7 +51,7 @@ def read_weights(
     targets = {name: shape for name, shape in key_map.targets(cells).items() if name not in given}
     account = key_map.account(tensors, targets)
     account.require_ok(", ".join(map(str, paths)))
-    named = {**{target: tensors[source] for target, source in account.used.items()}, **given}
+    named = {**account.tensors, **given}
     split: dict[str, dict[str, Any]] = {name: {} for name in cells}
     for name, tensor in named.items():
         component, _, parameter = name.partition(".")
@@ -82,15 +82,17 @@ def networks(
     return cells
 
 
-def call(function: Any, *arrays: np.ndarray | None) -> Any:
-    """Call a network on host arrays (int64 ids become int32, None stays) and bring its outputs back."""
+def tensor(array: np.ndarray | None) -> Any:
+    """Return a host array as the networks take it: integers as int32, everything else as float32; None stays."""
+    if array is None:
+        return None
     from mindspore import Tensor
 
-    def tensor(array: np.ndarray | None) -> Any:
-        if array is None:
-            return None
-        kind = np.int32 if np.issubdtype(array.dtype, np.integer) else np.float32
-        return Tensor(np.ascontiguousarray(array, kind))
+    kind = np.int32 if np.issubdtype(array.dtype, np.integer) else np.float32
+    return Tensor(np.ascontiguousarray(array, kind))
 
+
+def call(function: Any, *arrays: np.ndarray | None) -> Any:
+    """Call a network on host arrays (int64 ids become int32, None stays) and bring its outputs back."""
     result = function(*map(tensor, arrays))
     return tuple(part.asnumpy() for part in result) if isinstance(result, tuple) else result.asnumpy()

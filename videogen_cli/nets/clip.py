@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from videogen_cli.nets.layers import Embedding, LayerNorm, Linear, constant
-from videogen_cli.nets.params import CLIPTextParams
+from videogen_cli.nets.params.clip import CLIPTextParams
 from videogen_cli.runtime import functional as F
 from videogen_cli.runtime.cells import ONES, ZEROS, Cell, CellList, Init, parameter
 

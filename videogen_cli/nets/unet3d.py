@@ -21,7 +21,7 @@ from videogen_cli.nets.layers import (
     timestep_embedding,
     timestep_frequencies,
 )
-from videogen_cli.nets.params import UNet3DParams
+from videogen_cli.nets.params.unet3d import UNet3DParams
 from videogen_cli.runtime import functional as F
 from videogen_cli.runtime.cells import ZEROS, Cell, CellList
 

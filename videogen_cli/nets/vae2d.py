@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from videogen_cli.nets.layers import Conv2d, GroupNorm, Identity, Pointwise
-from videogen_cli.nets.params import AutoencoderKLParams
+from videogen_cli.nets.params.vae2d import AutoencoderKLParams
 from videogen_cli.runtime import functional as F
 from videogen_cli.runtime.cells import Cell, CellList
 

@@ -52,12 +52,16 @@ class ConvertRequest:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is written: our (or, exporting, the original's) name -> tensor, and the account of the keys."""
+    """The account of the keys, whose tensors (exporting: under the original's names) are written."""
 
     checkpoint: Checkpoint
     account: Account
-    tensors: Mapping[str, LazyTensor]
     labels: dict[str, str]
+
+    @property
+    def tensors(self) -> Mapping[str, LazyTensor]:
+        """What is written, by name."""
+        return self.account.tensors
 
 
 def run(request: ConvertRequest, output: Output) -> dict[str, Any]:
@@ -128,8 +132,9 @@ def _plan_raw(request: ConvertRequest) -> _Plan:
     chosen = {id(tensor) for tensor in checkpoint.tensors.values()}
     outside = [name for name, tensor in checkpoint.everything().items() if id(tensor) not in chosen]
     ignored = dict.fromkeys(outside, "outside the weight dictionary")
-    account = Account(used={name: name for name in checkpoint.tensors}, ignored=ignored)
-    return _Plan(checkpoint, account, checkpoint.tensors, {})
+    used = {name: (name,) for name in checkpoint.tensors}
+    account = Account(used=used, tensors=dict(checkpoint.tensors), ignored=ignored)
+    return _Plan(checkpoint, account, {})
 
 
 def _plan_import(request: ConvertRequest, model: ModelSpec, kind: CheckpointSpec) -> _Plan:
@@ -145,9 +150,8 @@ def _plan_import(request: ConvertRequest, model: ModelSpec, kind: CheckpointSpec
         if other := _other_kind(request, checkpoint):
             raise WeightsError(error.what, where=error.where, hint=other) from error
         raise
-    tensors = {target: checkpoint.tensors[source] for target, source in account.used.items()}
     labels = {"model": model.name, "component": ",".join(_components(request, kind)), **account.metadata}
-    return _Plan(checkpoint, account, tensors, labels)
+    return _Plan(checkpoint, account, labels)
 
 
 def _plan_export(request: ConvertRequest, model: ModelSpec, kind: CheckpointSpec) -> _Plan:
@@ -156,9 +160,8 @@ def _plan_export(request: ConvertRequest, model: ModelSpec, kind: CheckpointSpec
     checkpoint = open_checkpoint(request.source, root=request.root)
     _require_numbers(checkpoint, request)
     with errors_at(request.source):
-        names = key_map.export(list(checkpoint.tensors))
-    tensors = {source: checkpoint.tensors[name] for source, name in names.items()}
-    return _Plan(checkpoint, Account(used=names), tensors, {"model": model.name, "names": kind.type})
+        account = key_map.export(checkpoint.tensors)
+    return _Plan(checkpoint, account, {"model": model.name, "names": kind.type})
 
 
 def _components(request: ConvertRequest, kind: CheckpointSpec) -> list[str]:

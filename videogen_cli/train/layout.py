@@ -44,6 +44,10 @@ class Layout:
         """Return ``trained.<component>.<name>`` -> its shape as text."""
         return {f"trained.{s.component}.{s.name}": "x".join(map(str, s.shape)) for s in self.slots}
 
+    def spread(self, factors: Mapping[str, float]) -> np.ndarray:
+        """Return a float32 vector (size,) that holds every parameter's component's factor, 1 where none is given."""
+        return np.concatenate([np.full(s.size, factors.get(s.component, 1.0), np.float32) for s in self.slots])
+
     def split(self, flat: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
         """Return component -> parameter name -> view into ``flat`` (size,)."""
         parts: dict[str, dict[str, np.ndarray]] = {}

@@ -62,6 +62,8 @@ class Update(Cell):
         if self.averages:
             self.average = state_parameter("average", weights)
         self.size = layout.size
+        shares = layout.spread(config.rate_factors)
+        self.shares = None if (shares == 1.0).all() else ms.Tensor(shares)
         self.scatter: Any = Scatter(layout, parameters)
 
     def construct(self, gradient: Any, stats: Any, hyper: Any) -> Any:
@@ -74,6 +76,10 @@ class Update(Cell):
         return _concat((norm.reshape(1), finite.astype(ms.float32).reshape(1), stats))
 
     def _advance(self, gradient: Any, hyper: Any) -> None:
+        if self.shares is not None:
+            held = self.weights * (1.0 - self.shares)
+        else:
+            held = None
         if self.decays:
             _assign(self.weights, self.weights * hyper[6])
         # The bias corrections are in hyper[4] and hyper[5], so the kernel is told that there are none.
@@ -81,6 +87,8 @@ class Update(Cell):
             self.weights, self.first_moment, self.second_moment,
             0.0, 0.0, hyper[4], hyper[2], hyper[3], hyper[5], gradient,
         )  # fmt: skip
+        if held is not None:  # a component with a share of the rate goes that share of the way, decay included
+            _assign(self.weights, self.weights * self.shares + held)
         if self.averages:
             _descend(self.average, hyper[7], self.average - self.weights)
         self.scatter(self.weights)

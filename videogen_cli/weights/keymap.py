@@ -7,7 +7,7 @@ run backwards, so that our weights can be written under the original's names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from videogen_cli.errors import WeightsError, nearest
 from videogen_cli.runtime.cells import shapes
 from videogen_cli.weights.checkpoint import Checkpoint
+from videogen_cli.weights.layouts import SAME, UnitAxes, can_stack, divided, stacked
 from videogen_cli.weights.names import plain
 from videogen_cli.weights.readers import open_checkpoint
 from videogen_cli.weights.tensor import LazyTensor
@@ -38,31 +39,60 @@ def _fill(pattern: str, values: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of a key map; ``target`` None means that the key is ignored for ``reason``."""
+    """One line of a key map: the original's names, ours, and the change of layout between them.
 
-    pattern: str
-    target: str | None
+    Several patterns are stacked into one target, several targets are parts of one pattern, both along the first axis.
+    Without a target the key is ignored for ``reason``.
+    """
+
+    patterns: tuple[str, ...]
+    targets: tuple[str, ...] = ()
     reason: str = ""
+    axes: UnitAxes = SAME
 
     @cached_property
-    def forwards(self) -> re.Pattern[str]:
-        """Matches the original's names."""
-        return _regex(self.pattern)
+    def forwards(self) -> list[re.Pattern[str]]:
+        """Match the original's names."""
+        return [_regex(pattern) for pattern in self.patterns]
 
     @cached_property
-    def backwards(self) -> re.Pattern[str]:
-        """Matches our names."""
-        return _regex(self.target or "")
+    def backwards(self) -> list[re.Pattern[str]]:
+        """Match our names."""
+        return [_regex(target) for target in self.targets]
 
 
-def rename(pattern: str, target: str) -> Rule:
+def rename(pattern: str, target: str, axes: UnitAxes = SAME) -> Rule:
     """Say that keys matching ``pattern`` become ``target``, its holes filled in the same order."""
-    return Rule(pattern, target)
+    return Rule((pattern,), (target,), axes=axes)
+
+
+def stack(patterns: Sequence[str], target: str, axes: UnitAxes = SAME) -> Rule:
+    """Say that the keys matching ``patterns`` (query, key and value, say) are joined along the first axis."""
+    return Rule(tuple(patterns), (target,), axes=axes)
+
+
+def split(pattern: str, targets: Sequence[str], axes: UnitAxes = SAME) -> Rule:
+    """Say that keys matching ``pattern`` are cut into equal parts along the first axis, one for each target."""
+    return Rule((pattern,), tuple(targets), axes=axes)
 
 
 def ignore(pattern: str, reason: str) -> Rule:
     """Say that keys matching ``pattern`` are not needed, and why."""
-    return Rule(pattern, None, reason)
+    return Rule((pattern,), reason=reason)
+
+
+@dataclass(frozen=True)
+class Match:
+    """The rule that knows a key, which of its patterns that is, and what stands in the holes."""
+
+    rule: Rule
+    part: int
+    holes: tuple[str, ...]
+
+    @property
+    def targets(self) -> list[str]:
+        """Our names."""
+        return [_fill(target, self.holes) for target in self.rule.targets]
 
 
 @dataclass(frozen=True)
@@ -77,14 +107,28 @@ class Mismatch:
 
 @dataclass
 class Account:
-    """What became of every key. ``used`` maps our names to the original's; ``ignored`` maps keys to reasons."""
+    """What became of every key.
 
-    used: dict[str, str] = field(default_factory=dict)
+    ``used`` maps our names to the original's (several where they are stacked), ``tensors`` our names to what goes
+    there, in our layout; ``ignored`` maps keys to reasons.
+    """
+
+    used: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    tensors: dict[str, LazyTensor] = field(default_factory=dict)
     ignored: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     unexpected: dict[str, list[str]] = field(default_factory=dict)  # key -> nearest known keys
     mismatched: list[Mismatch] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)  # what the map found out (a LoRA's rank)
+
+    def use(self, name: str, sources: Sequence[str], tensor: LazyTensor) -> None:
+        """Say where the parameter ``name`` comes from."""
+        self.used[name], self.tensors[name] = tuple(sources), tensor
+
+    @property
+    def keys_used(self) -> int:
+        """Number of the original's keys that are used."""
+        return len({source for sources in self.used.values() for source in sources})
 
     @property
     def ok(self) -> bool:
@@ -95,7 +139,7 @@ class Account:
         """Return the account for ``--json``."""
         return {
             "ok": self.ok,
-            "used": len(self.used),
+            "used": self.keys_used,
             "ignored": _counted(self.ignored.values()),
             "missing": self.missing,
             "unexpected": self.unexpected,
@@ -105,7 +149,7 @@ class Account:
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Return (what, number of keys, details) for a table."""
-        rows = [("used", str(len(self.used)), _counts_by_component(self.used))]
+        rows = [("used", str(self.keys_used), _counts_by_component(self.used))]
         rows += [(f"ignored: {reason}", str(count), "") for reason, count in _counted(self.ignored.values()).items()]
         rows.append(("missing", str(len(self.missing)), _listed(self.missing)))
         rows.append(("unexpected", str(len(self.unexpected)), _listed(self.unexpected)))
@@ -149,7 +193,8 @@ class KeyMap:
     """A table of rules; the first that matches decides.
 
     Args:
-        rules: made with :func:`rename` and :func:`ignore`; targets are ``<component>.<parameter>``.
+        rules: made with :func:`rename`, :func:`stack`, :func:`split` and :func:`ignore`; targets are
+            ``<component>.<parameter>``.
         strip: prefixes that wrappers put before every key, removed where they stand.
         optional: patterns of our names that a checkpoint may lack.
     """
@@ -170,13 +215,14 @@ class KeyMap:
         """Return the wanted parameters of the given networks: ``<component>.<parameter>`` -> shape."""
         return {f"{name}.{key}": shape for name, cell in cells.items() for key, shape in shapes(cell).items()}
 
-    def resolve(self, key: str) -> Rule | None:
-        """Return the rule for a key, with its target (if any) filled in; None when no rule knows it."""
+    def resolve(self, key: str) -> Match | None:
+        """Return what knows a key; None when no rule does."""
         for prefix in self.strip:
             key = key.removeprefix(prefix)
         for rule in self.rules:
-            if match := rule.forwards.fullmatch(key):
-                return Rule(key, _fill(rule.target, match.groups()) if rule.target else None, rule.reason)
+            for part, pattern in enumerate(rule.forwards):
+                if match := pattern.fullmatch(key):
+                    return Match(rule, part, match.groups())
         return None
 
     def account(self, tensors: Mapping[str, LazyTensor], targets: Mapping[str, Shape]) -> Account:
@@ -186,19 +232,24 @@ class KeyMap:
         """
         result = Account()
         components = {name.partition(".")[0] for name in targets}
-        for key, tensor in tensors.items():
-            rule = self.resolve(key)
-            target = rule.target if rule else None
-            if rule and target is None:
-                result.ignored[key] = rule.reason
-            elif target and target.partition(".")[0] not in components:
-                result.ignored[key] = f"{target.partition('.')[0]} is not asked for"
-            elif target is None or target not in targets or target in result.used:
+        groups: dict[tuple[str, ...], dict[int, str]] = {}  # our names -> part -> key
+        rules: dict[tuple[str, ...], Rule] = {}
+        for key in tensors:
+            match = self.resolve(key)
+            names = tuple(match.targets) if match else ()
+            if match and not names:
+                result.ignored[key] = match.rule.reason
+            elif names and names[0].partition(".")[0] not in components:
+                result.ignored[key] = f"{names[0].partition('.')[0]} is not asked for"
+            elif not match or any(name not in targets for name in names) or match.part in groups.get(names, {}):
                 result.unexpected[key] = []
-            elif tensor.shape != targets[target]:
-                result.mismatched.append(Mismatch(key, target, tensor.shape, targets[target]))
             else:
-                result.used[target] = key
+                groups.setdefault(names, {})[match.part] = key
+                rules[names] = match.rule
+        for names, parts in groups.items():
+            _place(
+                result, rules[names], [parts.get(i) for i in range(len(rules[names].patterns))], names, tensors, targets
+            )
         placed = {*result.used, *(item.target for item in result.mismatched)}
         optional = [_regex(pattern) for pattern in self.optional]
         result.missing = [t for t in targets if t not in placed and not any(p.fullmatch(t) for p in optional)]
@@ -207,26 +258,69 @@ class KeyMap:
         return result
 
     def source_name(self, target: str) -> str:
-        """Return the original's name of one of ours (or the name itself when no rule makes it)."""
-        for rule in self.rules:
-            if rule.target and (match := rule.backwards.fullmatch(target)):
-                source = _fill(rule.pattern, match.groups())
-                back = self.resolve(source)
-                if back and back.target == target:
-                    return source
-        return target
+        """Return the original's name of one of ours, the first of several, or the name itself when no rule makes it."""
+        found = self._backwards(target)
+        return found[1][0] if found else target
 
-    def export(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the original's name -> our name, for all of ``names``.
+    def export(self, tensors: Mapping[str, LazyTensor]) -> Account:
+        """Return the original's names (in ``used`` and ``tensors``), in the original's layout, for our ``tensors``.
 
         Raises:
-            WeightsError: a name has no counterpart in the original.
+            WeightsError: a tensor has no counterpart in the original, or a part of one is missing.
         """
-        result: dict[str, str] = {}
-        for name in names:
-            source = self.source_name(name)
-            back = self.resolve(source)
-            if not back or back.target != name or source in result:
+        result = Account()
+        for name in tensors:
+            found = self._backwards(name)
+            if not found:
                 raise WeightsError(f"'{plain(name)}' has no name in the original")
-            result[source] = name
+            rule, sources, ours = found
+            if sources[0] in result.used:
+                if result.used[sources[0]][0] != ours[0]:
+                    raise WeightsError(f"'{plain(name)}' has no name in the original")
+                continue
+            if absent := [other for other in ours if other not in tensors]:
+                raise WeightsError(f"'{plain(absent[0])}' is missing, which the original keeps with '{plain(name)}'")
+            parts = [rule.axes.inverse.apply(tensors[other]) for other in ours]
+            whole = parts if len(sources) == 1 else divided(parts[0], len(sources))
+            for source, part in zip(sources, whole if len(ours) == 1 else [stacked(parts)], strict=True):
+                result.use(source, ours, part)
         return result
+
+    def _backwards(self, target: str) -> tuple[Rule, list[str], list[str]] | None:
+        """Return the rule that makes one of our names, the original's names, and ours that come from them."""
+        for rule in self.rules:
+            for pattern in rule.backwards:
+                if match := pattern.fullmatch(target):
+                    sources = [_fill(source, match.groups()) for source in rule.patterns]
+                    back = self.resolve(sources[0])
+                    if back and target in back.targets:
+                        return rule, sources, back.targets
+        return None
+
+
+def _place(
+    account: Account,
+    rule: Rule,
+    keys: Sequence[str | None],
+    names: tuple[str, ...],
+    tensors: Mapping[str, LazyTensor],
+    targets: Mapping[str, Shape],
+) -> None:
+    """Put the tensors of one rule under our names, if they are complete and have the right shapes."""
+    present = [key for key in keys if key is not None]
+    if len(present) < len(keys):
+        return  # our names are reported as missing
+    found = [tensors[key] for key in present]
+    if not can_stack(found) and len(found) > 1:
+        account.mismatched.append(Mismatch(present[0], names[0], found[0].shape, targets[names[0]]))
+        return
+    whole = stacked(found) if len(found) > 1 else found[0]
+    if len(names) > 1 and (not whole.shape or whole.shape[0] % len(names)):
+        account.mismatched.append(Mismatch(present[0], names[0], whole.shape, targets[names[0]]))
+        return
+    for name, part in zip(names, divided(whole, len(names)) if len(names) > 1 else [whole], strict=True):
+        shape = rule.axes.shape(part.shape)
+        if shape != targets[name]:
+            account.mismatched.append(Mismatch(present[0], name, part.shape, targets[name]))
+        else:
+            account.use(name, present, rule.axes.apply(part) if rule.axes != SAME else part)

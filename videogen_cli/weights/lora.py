@@ -73,7 +73,7 @@ def load_lora(path: Path | str, layers: Sequence[Layer]) -> Lora:
     with errors_at(path):
         account = LoraKeys().account(checkpoint.tensors, {"": layers})
         alpha = _alpha(checkpoint.metadata)
-    tensors = {target: checkpoint.tensors[source] for target, source in account.used.items()}
+    tensors = account.tensors
     modules = [name.removesuffix(UP) for name in tensors if name.endswith(UP)]
     return Lora(
         {name: (tensors[name + UP], tensors[name + DOWN]) for name in modules},
@@ -111,7 +111,7 @@ class LoraKeys:
             return _by_name(tensors, layers)
         items = list(tensors.items())
         rank = _rank([tensor for _, tensor in items])
-        used: dict[str, str] = {}
+        account = Account(metadata={"rank": str(rank), "alpha": "1.0"})
         for index, (name, shape) in enumerate(_factor_names(layers, rank)):
             if index >= len(items):
                 raise WeightsError(
@@ -126,15 +126,17 @@ class LoraKeys:
                     "factors and layers do not correspond from here on",
                     hint=variant_hint(items),
                 )
-            used[name] = source
+            account.use(name, (source,), tensor)
         if len(items) > 2 * len(layers):
             raise WeightsError(f"holds {len(items)} tensors, the network takes only {2 * len(layers)}")
-        return Account(used=used, metadata={"rank": str(rank), "alpha": "1.0"})
+        return account
 
-    def export(self, names: Sequence[str]) -> dict[str, str]:
-        """Return the published name (the place in the list) of each of our names, which are in module order."""
-        factors = [name for name in names if not name.endswith(WEIGHT)]
-        return {str(index): name for index, name in enumerate(factors)}
+    def export(self, tensors: Mapping[str, LazyTensor]) -> Account:
+        """Return the factors under their published names: the place in the list, which is in module order."""
+        account = Account()
+        for index, name in enumerate(name for name in tensors if not name.endswith(WEIGHT)):
+            account.use(str(index), (name,), tensors[name])
+        return account
 
 
 def _by_name(tensors: Mapping[str, LazyTensor], layers: Sequence[Layer]) -> Account:
@@ -151,7 +153,11 @@ def _by_name(tensors: Mapping[str, LazyTensor], layers: Sequence[Layer]) -> Acco
     if missing := [name for name in expected if name not in tensors]:
         raise WeightsError(f"lacks {len(missing)} of {len(expected)} factors, first '{missing[0]}'")
     ordered = [*expected, *(name for name in tensors if name in weights)]
-    return Account(used={name: name for name in ordered}, metadata={"rank": str(rank)})
+    return Account(
+        used={name: (name,) for name in ordered},
+        tensors={name: tensors[name] for name in ordered},
+        metadata={"rank": str(rank)},
+    )
 
 
 def _alpha(metadata: Mapping[str, str]) -> float:

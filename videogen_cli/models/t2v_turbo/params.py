@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from videogen_cli.errors import DataError
-from videogen_cli.nets.params import AutoencoderKLParams, CLIPTextParams, UNet3DParams
+from videogen_cli.nets.params.clip import CLIPTextParams
+from videogen_cli.nets.params.unet3d import UNet3DParams
+from videogen_cli.nets.params.vae2d import AutoencoderKLParams
 
 # Switch -> (the original's default, the one value our UNet has).
 _UNET_SWITCHES = {

@@ -10,7 +10,7 @@ from videogen_cli.runtime import context
 
 context.start(DeviceConfig(threads=2, compile_cache=False))
 
-from videogen_cli.models.t2v_turbo_train import AutoencoderObjective, DiffusionObjective  # noqa: E402
+from videogen_cli.models.t2v_turbo.train import AutoencoderObjective, DiffusionObjective  # noqa: E402
 from videogen_cli.runtime import module  # noqa: E402
 from videogen_cli.train.objective import StageContext  # noqa: E402
 
@@ -56,5 +56,5 @@ def test_diffusion_batches_are_pure_and_favour_noise_on_wish():
 
 
 def test_frozen_components_do_not_train():
-    assert set(objective(DiffusionObjective, "base").trainable) == {"unet"}
-    assert set(objective(DiffusionObjective, "base", train={"freeze": []}).trainable) == {"unet", "text"}
+    assert set(objective(DiffusionObjective, "base").trainable) == {"unet", "text"}
+    assert set(objective(DiffusionObjective, "base", train={"rate_factors": {"text": 0}}).trainable) == {"unet"}

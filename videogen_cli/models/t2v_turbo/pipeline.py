@@ -18,7 +18,8 @@ from videogen_cli.diffusion import lcm, samplers
 from videogen_cli.diffusion.guidance import classifier_free
 from videogen_cli.diffusion.schedules import NoiseSchedule
 from videogen_cli.errors import UsageError
-from videogen_cli.nets.params import check_latent_size, downsample_factor
+from videogen_cli.nets.params.unet3d import check_latent_size
+from videogen_cli.nets.params.vae2d import downsample_factor
 from videogen_cli.registry import load_attr
 from videogen_cli.runtime import graphs
 

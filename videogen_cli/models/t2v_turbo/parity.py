@@ -20,8 +20,8 @@ from videogen_cli.diffusion.schedules import PREDICTION_TYPES, NoiseSchedule
 from videogen_cli.errors import DataError
 from videogen_cli.metrics.parity import Case, UnsupportedCase
 from videogen_cli.metrics.parity_networks import build, call, networks, read_weights
-from videogen_cli.models.t2v_turbo_params import component_params
-from videogen_cli.models.t2v_turbo_weights import LORA_KEYS, VC2_KEYS, student_weights
+from videogen_cli.models.t2v_turbo.params import component_params
+from videogen_cli.models.t2v_turbo.weights import LORA_KEYS, VC2_KEYS, student_weights
 from videogen_cli.weights.lora import load_lora
 
 Outputs = dict[str, Any]
@@ -72,7 +72,7 @@ def lora_merged_unet(case: Case) -> Outputs:
 def pipeline_vc2(case: Case) -> Outputs:
     """Tokens to video through the pipeline of ``vgen infer``, with the recorded noise of every step."""
     from videogen_cli.models.t2v_turbo import DiffusionConfig, T2VTurboConfig
-    from videogen_cli.models.t2v_turbo_pipeline import T2VTurboPipeline
+    from videogen_cli.models.t2v_turbo.pipeline import T2VTurboPipeline
 
     given = case.inputs
     params = _student_params(case)
@@ -238,5 +238,5 @@ def _load(cell: Any, tensors: Mapping[str, Any], case: Case) -> None:
 
 def _our_name(parameter: str) -> str:
     """Return our name of a UNet parameter given in the original's."""
-    rule = VC2_KEYS.resolve(f"model.diffusion_model.{parameter}")
-    return parameter if rule is None or rule.target is None else rule.target.removeprefix("unet.")
+    match = VC2_KEYS.resolve(f"model.diffusion_model.{parameter}")
+    return match.targets[0].removeprefix("unet.") if match and match.targets else parameter

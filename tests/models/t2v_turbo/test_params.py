@@ -1,8 +1,10 @@
 import pytest
 
 from videogen_cli.errors import DataError
-from videogen_cli.models.t2v_turbo_params import component_params, unet_params
-from videogen_cli.nets.params import AutoencoderKLParams, CLIPTextParams, UNet3DParams
+from videogen_cli.models.t2v_turbo.params import component_params, unet_params
+from videogen_cli.nets.params.clip import CLIPTextParams
+from videogen_cli.nets.params.unet3d import UNet3DParams
+from videogen_cli.nets.params.vae2d import AutoencoderKLParams
 
 VC2 = {
     "unet_config": {

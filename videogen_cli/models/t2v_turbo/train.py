@@ -16,8 +16,8 @@ from videogen_cli.data.cache import cache_key, cached_array
 from videogen_cli.data.datasets import ClipDataset
 from videogen_cli.data.order import batch_indices, rng
 from videogen_cli.data.video import write_video
-from videogen_cli.models.t2v_turbo_pipeline import T2VTurboPipeline, check
-from videogen_cli.nets.params import downsample_factor
+from videogen_cli.models.t2v_turbo.pipeline import T2VTurboPipeline, check
+from videogen_cli.nets.params.vae2d import downsample_factor
 from videogen_cli.nets.vae2d import Decode, Encode
 from videogen_cli.runtime import functional as F
 from videogen_cli.runtime import graphs
@@ -140,7 +140,9 @@ class DiffusionObjective:
         self.context, self.config = context, context.config
         cells = context.cells
         check(self.config)
-        self.trainable = {name: cells[name] for name in ("unet", "text") if name not in self.config.train.freeze}
+        self.trainable = {
+            name: cells[name] for name in ("unet", "text") if self.config.train.rate_factors.get(name, 1.0) > 0
+        }
         self.loss: Any = DiffusionLoss(cells["text"], cells["unet"])
         self.pipeline = T2VTurboPipeline(self.config, cells)
         self.dataset = ClipDataset(self.config.data, self.config.seed)

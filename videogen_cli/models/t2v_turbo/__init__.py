@@ -1,7 +1,7 @@
 """T2V-Turbo: few-step text-to-video, distilled from VideoCrafter2.
 
 Li et al., "T2V-Turbo" (arXiv 2405.18750); upstream Ji4chenLi/t2v-turbo and AILab-CVC/VideoCrafter. This file only
-declares; the pipeline, the training objectives, the key maps, and the parity functions sit beside it.
+declares; the pipeline, training objectives, key maps and parity functions sit beside it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from videogen_cli.config import ModelConfig
-from videogen_cli.nets.params import AutoencoderKLParams, CLIPTextParams, UNet3DParams
+from videogen_cli.nets.params.clip import CLIPTextParams
+from videogen_cli.nets.params.unet3d import UNet3DParams
+from videogen_cli.nets.params.vae2d import AutoencoderKLParams
 from videogen_cli.registry import CheckpointSpec, ComponentSpec, ModelSpec, StageSpec
 
 
@@ -76,18 +78,18 @@ SPEC = ModelSpec(
         ComponentSpec("unet", "videogen_cli.nets.unet3d:UNet3D", "3D UNet that predicts the noise"),
         ComponentSpec("vae", "videogen_cli.nets.vae2d:AutoencoderKL", "frame-wise autoencoder, 8x smaller latents"),
     ),
-    pipeline=f"{_HERE}_pipeline:T2VTurboPipeline",
+    pipeline=f"{_HERE}.pipeline:T2VTurboPipeline",
     stages=(
         StageSpec(
             "vae",
-            objective=f"{_HERE}_train:AutoencoderObjective",
+            objective=f"{_HERE}.train:AutoencoderObjective",
             trains=("vae",),
             defaults={"train": {"from_scratch": True}},
             help="train the autoencoder on single frames",
         ),
         StageSpec(
             "base",
-            objective=f"{_HERE}_train:DiffusionObjective",
+            objective=f"{_HERE}.train:DiffusionObjective",
             trains=("unet", "text"),
             frozen=("vae",),
             defaults={"train": {"from_scratch": True}},
@@ -98,19 +100,19 @@ SPEC = ModelSpec(
         CheckpointSpec(
             "vc2",
             components=("unet", "vae", "text"),
-            key_map=f"{_HERE}_weights:VC2_KEYS",
-            params=f"{_HERE}_params:component_params",
+            key_map=f"{_HERE}.weights:VC2_KEYS",
+            params=f"{_HERE}.params:component_params",
             help="VideoCrafter2's model.ckpt: UNet, autoencoder, and text tower in one file",
         ),
         CheckpointSpec(
             "lora",
             components=("unet",),
-            key_map=f"{_HERE}_weights:LORA_KEYS",
-            params=f"{_HERE}_params:component_params",
+            key_map=f"{_HERE}.weights:LORA_KEYS",
+            params=f"{_HERE}.params:component_params",
             help="T2V-Turbo's unet_lora.pt: low-rank factors of the student UNet",
         ),
     ),
-    parity={name: f"{_HERE}_parity:{name.replace('-', '_').replace('.', '_')}" for name in _PARITY_COMPONENTS},
+    parity={name: f"{_HERE}.parity:{name.replace('-', '_').replace('.', '_')}" for name in _PARITY_COMPONENTS},
     device={
         "ascend": {"mode": "graph", "jit_level": "O1", "dtype": "fp16", "recompute": True},
         "cpu": {"mode": "graph", "dtype": "fp32"},

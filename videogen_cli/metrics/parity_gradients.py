@@ -1,0 +1,54 @@
+"""Losses of golden cases with the gradients of the networks' parameters, by our names and by the original's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from videogen_cli.metrics.parity import Case
+from videogen_cli.metrics.parity_networks import checkpoint_kind, tensor
+from videogen_cli.registry import load_attr
+from videogen_cli.weights.tensor import from_array
+
+Arrays = dict[str, np.ndarray]
+
+
+def gradients(loss: Any, cells: Mapping[str, Any], *arrays: np.ndarray | None) -> tuple[tuple[np.ndarray, ...], Arrays]:
+    """Return what ``loss(*arrays)`` returns, and the gradient of its first value.
+
+    Args:
+        loss: a cell or function that returns the scalar loss, or a tuple that begins with it.
+        cells: networks by component name; the gradient is taken of all their parameters.
+        arrays: host arrays, given as by :func:`videogen_cli.metrics.parity_networks.call`.
+
+    Returns:
+        The outputs, and ``<component>.<parameter>`` -> gradient.
+    """
+    from mindspore import value_and_grad
+
+    named = {f"{name}.{key}": value for name, cell in cells.items() for key, value in cell.parameters_and_names()}
+
+    def forward(*tensors: Any) -> Any:
+        found = loss(*tensors)
+        found = found if isinstance(found, tuple) else (found,)
+        return found[0], *found  # one that is differentiated, and all to look at
+
+    differentiate: Any = value_and_grad
+    compute = differentiate(forward, grad_position=None, weights=list(named.values()), has_aux=True)
+    (_, *outputs), found = compute(*map(tensor, arrays))
+    grads = {name: part.asnumpy() for name, part in zip(named, found, strict=True)}
+    return tuple(part.asnumpy() for part in outputs), grads
+
+
+def norm(grads: Mapping[str, np.ndarray]) -> float:
+    """Return the L2 norm over all gradients."""
+    return float(np.sqrt(sum(float((part.astype(np.float64) ** 2).sum()) for part in grads.values())))
+
+
+def by_original_name(case: Case, kind: str, grads: Mapping[str, np.ndarray]) -> Arrays:
+    """Return gradients under the original's names and in its layout, as its checkpoint type ``kind`` has them."""
+    key_map = load_attr(checkpoint_kind(case, kind).key_map)
+    account = key_map.export({name: from_array(part) for name, part in grads.items()})
+    return {name: lazy.numpy() for name, lazy in account.tensors.items()}

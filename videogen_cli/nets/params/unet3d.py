@@ -1,0 +1,87 @@
+"""Sizes of the latent video UNet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from videogen_cli.errors import UsageError
+from videogen_cli.nets.params.checks import levels, not_negative, one_of, positive
+
+PROJECTIONS = ("linear", "conv1d")
+
+
+@dataclass
+class UNet3DParams:
+    """The latent video UNet of VideoCrafter2, ModelScope, VideoComposer and DEMO; defaults are VideoCrafter2's teacher.
+
+    Level ``i`` has ``model_channels * channel_mult[i]`` channels, at ``1 / 2**i`` of the latents' height and width.
+    """
+
+    in_channels: int = 4
+    out_channels: int = 4
+    model_channels: int = 320
+    channel_mult: list[int] = field(default_factory=lambda: [1, 2, 4, 4])
+    num_res_blocks: int = 2  # per level on the way down; one more on the way up
+    # downsampling factors of the levels with attention; factors of no level are ignored, as in the original
+    attention_resolutions: list[int] = field(default_factory=lambda: [4, 2, 1])
+    num_head_channels: int = 64
+    context_dim: int = 1024  # width of the text states
+    transformer_depth: int = 1
+    temporal_conv: bool = True  # four convolutions over frames in each residual block
+    temporal_attention: bool = True  # a transformer over frames after each one over space
+    temporal_projection: str = "linear"  # linear | conv1d: the layers into and out of temporal transformers
+    init_attention: bool = True  # a temporal transformer right after the first convolution
+    init_attention_heads: int = 8
+    init_projection: str = "conv1d"  # linear | conv1d: the same two layers of that one
+    motion_attention: bool = False  # DEMO: after the spatial transformer, one over frames that reads the motion text
+    fps_condition: bool = True
+    time_cond_proj_dim: int = 0  # width of the guidance-scale embedding of a distilled UNet; 0 = none
+    motion_cond_proj_dim: int = 0  # width of T2V-Turbo-v2's motion-guidance embedding; 0 = none
+    norm_groups: int = 32
+
+    def check(self) -> None:
+        """Check that a network of these sizes exists.
+
+        Raises:
+            UsageError: a size is not positive, channels do not divide into norm groups or heads, or a word is unknown.
+        """
+        where = "unet"
+        positive(where, self, "in_channels", "out_channels", "model_channels", "num_res_blocks", "num_head_channels")
+        positive(where, self, "context_dim", "transformer_depth", "init_attention_heads", "norm_groups")
+        not_negative(where, self, "time_cond_proj_dim", "motion_cond_proj_dim")
+        levels(where, self.model_channels, self.channel_mult, self.norm_groups)
+        one_of(where, self, PROJECTIONS, "temporal_projection", "init_projection")
+        if self.model_channels % 2:
+            raise UsageError("must be even: half are cosines, half sines", where=f"{where}.model_channels")
+        for level, multiple in enumerate(self.channel_mult):
+            last = level == len(self.channel_mult) - 1  # the middle block, which always has attention
+            if 2**level in self.attention_resolutions or last:
+                self._heads(self.model_channels * multiple)
+        if self.motion_cond_proj_dim and not self.time_cond_proj_dim:
+            hint = "The two conditions are combined: set unet.time_cond_proj_dim too."
+            raise UsageError("needs a guidance-scale condition", where=f"{where}.motion_cond_proj_dim", hint=hint)
+
+    def _heads(self, channels: int) -> None:
+        if channels % self.num_head_channels:
+            hint = "Every level with attention, and the last, needs a whole number of heads."
+            what = f"{channels} channels do not divide into heads of {self.num_head_channels}"
+            raise UsageError(what, where="unet.num_head_channels", hint=hint)
+
+
+def latent_multiple(params: UNet3DParams) -> int:
+    """Return what the latents' height and width must be a multiple of."""
+    return 2 ** (len(params.channel_mult) - 1)
+
+
+def check_latent_size(params: UNet3DParams, height: int, width: int) -> None:
+    """Check that latents of this size can be halved at every level and matched on the way up.
+
+    Raises:
+        UsageError: ``height`` or ``width`` is not a positive multiple of :func:`latent_multiple`.
+    """
+    multiple = latent_multiple(params)
+    for name, size in (("height", height), ("width", width)):
+        if size <= 0 or size % multiple:
+            low = max(size // multiple, 1) * multiple
+            hint = f"The UNet halves latents {len(params.channel_mult) - 1} times: use {low} or {low + multiple}."
+            raise UsageError(f"a latent {name} of {size} is not a multiple of {multiple}", where=name, hint=hint)

@@ -1,0 +1,36 @@
+"""Sizes of the frame-wise autoencoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from videogen_cli.nets.params.checks import levels, positive
+
+
+@dataclass
+class AutoencoderKLParams:
+    """The frame-wise KL autoencoder of latent diffusion; defaults are Stable Diffusion's f8."""
+
+    in_channels: int = 3
+    out_channels: int = 3
+    base_channels: int = 128
+    channel_mult: list[int] = field(default_factory=lambda: [1, 2, 4, 4])
+    num_res_blocks: int = 2  # per level of the encoder; the decoder has one more
+    z_channels: int = 4
+    embed_dim: int = 4  # latent channels
+    norm_groups: int = 32
+
+    def check(self) -> None:
+        """Check that a network of these sizes exists.
+
+        Raises:
+            UsageError: a size is not positive, or channels do not divide into norm groups.
+        """
+        positive("vae", self, "in_channels", "out_channels", "base_channels", "num_res_blocks")
+        positive("vae", self, "z_channels", "embed_dim", "norm_groups")
+        levels("vae", self.base_channels, self.channel_mult, self.norm_groups)
+
+
+def downsample_factor(params: AutoencoderKLParams) -> int:
+    """Return how many pixels one latent spans in each direction."""
+    return 2 ** (len(params.channel_mult) - 1)
