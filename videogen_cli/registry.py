@@ -77,7 +77,7 @@ class ModelSpec:
     summary: str
     config: type[ModelConfig]
     components: tuple[ComponentSpec, ...]
-    pipeline: str
+    pipeline: str = ""  # without one a model cannot be sampled
     stages: tuple[StageSpec, ...] = ()
     inputs: tuple[InputSpec, ...] = ()
     checkpoints: tuple[CheckpointSpec, ...] = ()

@@ -16,8 +16,7 @@ from videogen_cli.data.video import write_video
 from videogen_cli.errors import DataError, NonFiniteError
 from videogen_cli.files import disk_errors, write_text
 from videogen_cli.output import Output, Progress
-from videogen_cli.registry import load_attr
-from videogen_cli.runners.plan import Plan
+from videogen_cli.runners.plan import Plan, pipeline_type
 from videogen_cli.runners.prompts import Prompt, read_prompts
 from videogen_cli.runners.requests import InferRequest
 from videogen_cli.runners.session import Session, config_yaml, default_output_dir, open_session
@@ -41,14 +40,14 @@ def run(request: InferRequest, plan: Plan, output: Output) -> list[dict[str, Any
     Raises:
         VgenError: bad prompts, missing weights, a device that is not there, a full disk, non-finite latents.
     """
-    pipeline_type = load_attr(plan.spec.pipeline)
-    pipeline_type.check(plan.config)
+    kind = pipeline_type(plan)
+    kind.check(plan.config)
     saved = _saved_latents(request.from_latents) if request.from_latents else None
     jobs = [job for job, _ in saved] if saved else _jobs(read_prompts(request), plan.config)
     folder = Path(request.output_dir) if request.output_dir else default_output_dir(plan.spec.name)
     session = open_session(plan, output)
     write_text(folder / "config.yaml", config_yaml(plan.config))
-    pipeline = pipeline_type(plan.config, session.cells)
+    pipeline = kind(plan.config, session.cells)
     _compile(plan, pipeline, session, len(jobs), decode_only=bool(saved))
     if not saved:
         _warn_truncated(jobs, pipeline, output)

@@ -11,7 +11,7 @@ from typing import Any
 from videogen_cli.config import Resolved, parse_overrides, set_dotted
 from videogen_cli.errors import UsageError, VgenError, did_you_mean
 from videogen_cli.output import Output
-from videogen_cli.registry import ModelSpec, load_attr, resolve_config, spec
+from videogen_cli.registry import ModelSpec, load_attr, model_names, resolve_config, spec
 from videogen_cli.runners.requests import InferRequest, Request, TrainRequest
 
 BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
@@ -108,6 +108,18 @@ def component_sizes(plan: Plan, names: tuple[str, ...] | None = None) -> dict[st
     return sizes
 
 
+def pipeline_type(plan: Plan) -> Any:
+    """Return the class that samples videos with the plan's model.
+
+    Raises:
+        UsageError: the model has none.
+    """
+    if not plan.spec.pipeline:
+        able = [name for name in model_names() if spec(name).pipeline]
+        raise UsageError(f"{plan.spec.name} cannot make videos yet", hint=f"These can: {', '.join(able)}")
+    return load_attr(plan.spec.pipeline)
+
+
 def describe(plan: Plan, request: Request, verb: str) -> dict[str, Any]:
     """Return what ``--dry-run`` prints: everything that would happen, without importing MindSpore.
 
@@ -117,7 +129,7 @@ def describe(plan: Plan, request: Request, verb: str) -> dict[str, Any]:
     from videogen_cli.runtime import context
 
     if isinstance(request, InferRequest):
-        load_attr(plan.spec.pipeline).check(plan.config)
+        pipeline_type(plan).check(plan.config)
     stage = plan.spec.stage(plan.stage) if plan.stage else None
     device = context.plan(plan.config.device)
     sizes = component_sizes(plan, stage.trains + stage.frozen if stage else None)
