@@ -56,7 +56,7 @@ def test_a_silent_step_still_gives_signs_of_life(capsys, monkeypatch):
     import time
 
     with Output().progress("sampling", 4) as progress:
-        progress.advance()
+        progress.at(1, 4)
         progress.update("step 2/4")
         time.sleep(0.2)
     lines = capsys.readouterr().err.splitlines()

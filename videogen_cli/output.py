@@ -30,6 +30,10 @@ class Progress(Protocol):
         """Say that ``count`` more are done."""
         ...
 
+    def at(self, done: int, total: int) -> None:
+        """Say how many of how many are done, where the total is learnt on the way."""
+        ...
+
     def update(self, text: str) -> None:
         """Say what is being done right now."""
         ...
@@ -140,6 +144,10 @@ class _Bar:
         """Move the bar."""
         self._bars.advance(self._task, count)
 
+    def at(self, done: int, total: int) -> None:
+        """Put the bar in its place."""
+        self._bars.update(self._task, completed=done, total=total)
+
     def update(self, text: str) -> None:
         """Write beside the bar."""
         self._bars.update(self._task, doing=text)
@@ -166,6 +174,10 @@ class _Heartbeat:
     def advance(self, count: int = 1) -> None:
         """Count; printed with the next line."""
         self._done += count
+
+    def at(self, done: int, total: int) -> None:
+        """Set both counts; printed with the next line."""
+        self._done, self._total = done, total
 
     def update(self, text: str) -> None:
         """Remember; printed with the next line."""

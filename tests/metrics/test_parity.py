@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,6 +95,22 @@ def test_tolerances_must_be_numbers(tmp_path, key):
 def test_tensors_must_be_those_listed(tmp_path):
     with pytest.raises(DataError, match=r"in\.w"):
         read_case(make_case(tmp_path, record={"inputs": {"w": ""}}))
+
+
+def test_a_missing_input_is_named(tmp_path):
+    case = read_case(make_case(tmp_path, inputs={"timesteps": np.ones(2)}))
+    with pytest.raises(DataError, match=r"lacks 'in\.timestep'"):
+        case.inputs["timestep"]
+    assert case.inputs.get("timestep") is None
+
+
+def test_folders_may_be_given_relative(tmp_path, monkeypatch):
+    folder = make_case(tmp_path / "golden", record={"weights": "weights.ckpt"})
+    (folder / "weights.ckpt").write_text("")
+    (tmp_path / "checkout").mkdir()
+    monkeypatch.chdir(tmp_path / "checkout")
+    for start in ("../golden/t2v-turbo/case", f"{tmp_path}/checkout/../golden/t2v-turbo/case"):
+        assert read_case(Path(start)).weights() == [folder / "weights.ckpt"]
 
 
 @pytest.mark.parametrize("path", ["../../../secret.ckpt", "/etc/passwd", "../../../../etc/passwd", "absent.ckpt"])

@@ -157,7 +157,7 @@ def read_case(folder: Path, device: DeviceConfig = _DEVICE) -> Case:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise DataError(f"cannot be read: {error}", where=str(path)) from error
-    inputs = {name[3:]: value for name, value in tensors.items() if name.startswith("in.")}
+    inputs = Inputs(path, {name[3:]: value for name, value in tensors.items() if name.startswith("in.")})
     outputs = {name[4:]: value for name, value in tensors.items() if name.startswith("out.")}
     for kind, listed, present in (("in", record["inputs"], inputs), ("out", record["outputs"], outputs)):
         if odd := set(listed) ^ set(present):
@@ -165,6 +165,17 @@ def read_case(folder: Path, device: DeviceConfig = _DEVICE) -> Case:
     if not outputs:
         raise DataError("has no outputs to compare", where=str(path))
     return Case(folder, record, inputs, outputs, device)
+
+
+class Inputs(dict[str, np.ndarray]):
+    """The ``in.*`` tensors of a case; asking for one that is not there says so."""
+
+    def __init__(self, path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+        super().__init__(tensors)
+        self.path = path
+
+    def __missing__(self, name: str) -> np.ndarray:
+        raise DataError(f"lacks 'in.{name}'", where=str(self.path), hint=did_you_mean(name, self) or None)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Session:
 
 
 def open_session(
-    plan: Plan, output: Output, *, fresh: Iterable[str] = (), only: Iterable[str] | None = None
+    plan: Plan, output: Output, *, fresh: Iterable[str] = (), only: Iterable[str] | None = None, train: bool = False
 ) -> Session:
     """Start the plan's device and build its components.
 
@@ -46,6 +46,7 @@ def open_session(
         output: where progress goes.
         fresh: components that start from random values.
         only: the components needed; None = all.
+        train: weights will change; otherwise they may share the memory of their files.
 
     Raises:
         WeightsError: a component has no weights, or a file is missing or does not fit.
@@ -64,7 +65,7 @@ def open_session(
     for name in names:
         cell = module.build(load_attr(plan.spec.component(name).build), getattr(plan.config, name))
         if path := files.get(name):
-            module.load(cell, open_component(path, name, known), where=str(path))
+            module.load(cell, open_component(path, name, known), where=str(path), writable=train)
             used[name] = f"{plan.config.weights[name]}@{_digest(path)}"
         else:
             module.initialise(cell, plan.config.seed)

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from videogen_cli.data.datasets import ClipDataset
+
 
 @dataclass(frozen=True)
 class Trainable:
@@ -67,3 +69,18 @@ class StageContext:
     output: Any
     rank: int = 0
     world: int = 1
+    folder: Path | None = None  # of the run
+
+    def dataset(self) -> ClipDataset:
+        """Return the clips that the config names, all checked; refused rows are listed in the run's folder.
+
+        Raises:
+            DataError: no row is usable, or too many are not.
+        """
+        config, quarantine = self.config, self.folder and self.rank == 0 and self.folder / "refused.jsonl"
+        with self.output.progress("checking clips") as bar:
+            dataset = ClipDataset(config.data, config.seed, quarantine=quarantine or None, progress=bar.at)
+        if dataset.bad:
+            where = f": {quarantine}" if quarantine else ""
+            self.output.warn(f"{len(dataset.bad)} of {len(dataset.bad) + len(dataset)} rows cannot be used{where}")
+        return dataset

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from videogen_cli.data.cache import cache_key, cached_array
-from videogen_cli.data.datasets import ClipDataset
 from videogen_cli.data.order import batch_indices, rng
 from videogen_cli.data.video import write_video
 from videogen_cli.models.t2v_turbo.pipeline import T2VTurboPipeline, check
@@ -66,7 +65,7 @@ class AutoencoderObjective:
         vae = context.cells["vae"]
         self.trainable = {"vae": vae}
         self._encode, self._decode = Encode(vae), Decode(vae)
-        self.dataset = ClipDataset(self.config.data, self.config.seed)
+        self.dataset = context.dataset()
         self.loss = AutoencoderLoss(vae, self.config.vae_loss)
 
     def sample_ids(self, step: int, micro: int, rank: int) -> list[int]:
@@ -145,7 +144,7 @@ class DiffusionObjective:
         }
         self.loss: Any = DiffusionLoss(cells["text"], cells["unet"])
         self.pipeline = T2VTurboPipeline(self.config, cells)
-        self.dataset = ClipDataset(self.config.data, self.config.seed)
+        self.dataset = context.dataset()
         self.moments = self._cached_moments()
         self.captions = [self.dataset.caption(index) for index in range(len(self.dataset))]
         self.null_ids = self.pipeline.tokenizer.encode([""])[0]
