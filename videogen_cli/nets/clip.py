@@ -1,7 +1,8 @@
 """CLIP's text tower under OpenCLIP's names (mlfoundations/open_clip 2.24.0, open_clip/transformer.py).
 
-Diffusion models read its hidden states, so ``text_projection`` and ``logit_scale`` take no part: they are here because
-they are in the published files, which convert both ways without loss. So are the last ``skip_last`` blocks.
+Diffusion models read its hidden states, so ``text_projection`` and ``logit_scale`` take no part in them: they are here
+because they are in the published files, which convert both ways without loss. So are the last ``skip_last`` blocks.
+Hugging Face's CLIPTextModel is the same network under other names (see :mod:`videogen_cli.weights.clip_keys`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from videogen_cli.nets.layers import Embedding, LayerNorm, Linear, constant
 from videogen_cli.nets.params.clip import CLIPTextParams
 from videogen_cli.runtime import functional as F
 from videogen_cli.runtime.cells import ONES, ZEROS, Cell, CellList, Init, parameter
+
+MASKED = -1e30  # added to the scores of padding; finite, so that a row with nothing else stays finite
 
 
 class CLIPText(Cell):
@@ -30,28 +33,45 @@ class CLIPText(Cell):
         self.blocks_run = params.layers - params.skip_last
         self.causal_mask = constant(np.triu(np.full((length, length), -np.inf, np.float32), 1))
         self.positional_embedding = parameter((length, width), Init("normal", 0.01))
-        self.text_projection = parameter((width, params.embed_dim), Init("normal", width**-0.5))
-        self.logit_scale = parameter((), ONES)
-        self.transformer = Transformer(width, params.heads, params.layers)
+        self.projection = params.projection
+        start = Init("normal", width**-0.5)
+        if params.projection == "matrix":
+            self.text_projection = parameter((width, params.embed_dim), start)
+            self.logit_scale = parameter((), ONES)
+        self.transformer = Transformer(params)
         self.token_embedding = Embedding(params.vocab_size, width, scale=0.02)
-        self.ln_final = LayerNorm(width)
+        self.ln_final = LayerNorm(width, params.norm_eps)
+        if params.projection == "linear":
+            self.text_projection = Linear(width, params.embed_dim, bias=False, init=start)
 
-    def construct(self, ids: Any) -> Any:
-        """Map integer token ids (b l), l at most ``context_length``, to states (b l width)."""
+    def construct(self, ids: Any, keep: Any = None) -> Any:
+        """Map integer token ids (b l), l at most ``context_length``, to states (b l width).
+
+        ``keep`` (b l) is 1 for tokens and 0 for padding, which is then not attended to; None attends to all of it, as
+        diffusion models that read OpenCLIP's states do.
+        """
         length = ids.shape[1]
         x = self.token_embedding(ids) + self.positional_embedding[:length]
         mask = self.causal_mask[:length, :length].astype(x.dtype)
+        if keep is not None:
+            mask = mask + (1.0 - keep.astype(x.dtype)).reshape(-1, 1, 1, length) * MASKED
         for block in self.transformer.resblocks[: self.blocks_run]:
             x = block(x, mask)
         return self.ln_final(x)
+
+    def project(self, pooled: Any) -> Any:
+        """Map states at the end of each text (b width) to the joint space (b embed_dim), not normalised."""
+        if self.projection == "linear":
+            return self.text_projection(pooled)
+        return F.linear(pooled, self.text_projection.permute(1, 0))
 
 
 class Transformer(Cell):
     """Holds the blocks under their published name."""
 
-    def __init__(self, width: int, heads: int, layers: int) -> None:
+    def __init__(self, params: CLIPTextParams) -> None:
         super().__init__()
-        self.resblocks = CellList([ResidualAttentionBlock(width, heads, layers) for _ in range(layers)])
+        self.resblocks = CellList([ResidualAttentionBlock(params) for _ in range(params.layers)])
 
     def construct(self, x: Any, mask: Any) -> Any:
         """Map (b l width) to itself through all blocks."""
@@ -61,17 +81,18 @@ class Transformer(Cell):
 
 
 class ResidualAttentionBlock(Cell):
-    """A pre-norm transformer block; ``depth`` scales how it starts, as in OpenCLIP's ``init_parameters``."""
+    """A pre-norm transformer block; the number of blocks scales how it starts (OpenCLIP's ``init_parameters``)."""
 
-    def __init__(self, width: int, heads: int, depth: int) -> None:
+    def __init__(self, params: CLIPTextParams) -> None:
         super().__init__()
-        self.ln_1 = LayerNorm(width)
-        self.attn = MultiheadAttention(width, heads, depth)
-        self.ln_2 = LayerNorm(width)
-        self.mlp = MLP(width, depth)
+        width, depth = params.width, params.layers
+        self.ln_1 = LayerNorm(width, params.norm_eps)
+        self.attn = MultiheadAttention(width, params.heads, depth)
+        self.ln_2 = LayerNorm(width, params.norm_eps)
+        self.mlp = MLP(width, params.mlp_width or 4 * width, depth, params.activation)
 
     def construct(self, x: Any, mask: Any) -> Any:
-        """Map x (b l width) to itself; ``mask`` (l l) is added to the attention scores."""
+        """Map x (b l width) to itself; ``mask`` (l l) or (b 1 l l) is added to the attention scores."""
         x = x + self.attn(self.ln_1(x), mask)
         return x + self.mlp(self.ln_2(x))
 
@@ -93,13 +114,15 @@ class MultiheadAttention(Cell):
 
 
 class MLP(Cell):
-    """Two layers with an exact GELU, four times as wide in between."""
+    """Two layers with a GELU in between, exact or "quick"."""
 
-    def __init__(self, width: int, depth: int) -> None:
+    def __init__(self, width: int, inner: int, depth: int, activation: str) -> None:
         super().__init__()
-        self.c_fc = Linear(width, 4 * width, init=Init("normal", (2 * width) ** -0.5))
-        self.c_proj = Linear(4 * width, width, init=Init("normal", (2 * width * depth) ** -0.5))
+        self.quick = activation == "quick_gelu"
+        self.c_fc = Linear(width, inner, init=Init("normal", (2 * width) ** -0.5))
+        self.c_proj = Linear(inner, width, init=Init("normal", (2 * width * depth) ** -0.5))
 
     def construct(self, x: Any) -> Any:
         """Map (... width) to itself."""
-        return self.c_proj(F.gelu(self.c_fc(x)))
+        x = self.c_fc(x)
+        return self.c_proj(F.silu(x * 1.702) * (1 / 1.702) if self.quick else F.gelu(x))
