@@ -7,6 +7,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from videogen_cli.errors import UsageError, VgenError, WeightsError
 from videogen_cli.output import Output
 from videogen_cli.runners.convert import ConvertRequest, run
 from videogen_cli.weights import open_checkpoint
+from videogen_cli.weights.tensor import from_array
 from videogen_cli.weights.writer import save_safetensors
 
 TINY = (
@@ -198,3 +200,20 @@ def test_mindspore_is_never_imported() -> None:
     path = manifest("VideoCrafter2-model.ckpt.json.gz")
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
+    source = tmp_path / "source.safetensors"
+    save_safetensors(source, {str(i): from_array(np.zeros((4096, 4096), np.float32)) for i in range(8)}, {})
+    target = tmp_path / "out" / "target.safetensors"
+    target.parent.mkdir()
+    command = [sys.executable, "-m", "videogen_cli.cli.main", "convert", "--type", "raw", "--source", str(source)]
+    process = subprocess.Popen([*command, "--target", str(target)], stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 20
+    while not list(target.parent.iterdir()) and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.002)
+    process.terminate()
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 143, errors
+    assert "stopped by SIGTERM" in errors and "Traceback" not in errors
+    assert not list(target.parent.iterdir())

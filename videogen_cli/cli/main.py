@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from typing import Annotated, ClassVar
 
 import typer
@@ -73,9 +75,18 @@ def _root(
     """Train, sample, convert and measure text-to-video models on MindSpore: Ascend NPUs, or a laptop's CPU."""
 
 
+def _terminate(*_: object) -> None:
+    """Unwind, so that files half written are removed; training listens for itself and saves first."""
+    from videogen_cli.errors import Terminated
+
+    raise Terminated("stopped by SIGTERM")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run ``vgen`` and leave with its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         code = typer.main.get_command(app).main(args=arguments, prog_name="vgen", standalone_mode=False) or 0
         sys.stdout.flush()
