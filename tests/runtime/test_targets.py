@@ -1,0 +1,46 @@
+"""Which formulations networks get on which target; Ascend's are imported, never run, without an NPU."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import mindspore as ms
+real = ms.get_context
+ms.get_context = lambda name: "{target}" if name == "device_target" else real(name)
+from videogen_cli.runtime import functional as F
+chosen = {{getattr(getattr(F, name), "__module__", "") for name in ("linear", "conv2d", "conv3d", "attention")}}
+assert chosen == {{"videogen_cli.runtime.{module}"}}, chosen
+assert all(callable(getattr(F, name)) for name in F.__doc__.split("``") if name.isidentifier() and hasattr(F, name))
+"""
+
+
+@pytest.mark.parametrize(("target", "module"), [("CPU", "cpu_ops"), ("Ascend", "ascend_ops")])
+def test_the_target_decides(target: str, module: str) -> None:
+    code = CODE.format(target=target, module=module)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_both_targets_offer_the_same_operators() -> None:
+    import ast
+    from pathlib import Path
+
+    import videogen_cli.runtime
+
+    folder = Path(videogen_cli.runtime.__file__).parent
+    tree = ast.parse((folder / "functional.py").read_text())
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "_target_ops"
+    }
+    assert used
+    code = "from videogen_cli.runtime import {0} as ops; print(*[n for n in {1!r} if not hasattr(ops, n)])"
+    for module in ("cpu_ops", "ascend_ops"):
+        command = [sys.executable, "-c", code.format(module, sorted(used))]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == ""
