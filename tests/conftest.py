@@ -30,6 +30,19 @@ def golden_path() -> Callable[[str], Path]:
 
 
 @pytest.fixture
+def manifest_path() -> Callable[[str], Path]:
+    """Give tests the list of a published file's keys and shapes ("model/name.json"); skip where it is not at hand."""
+
+    def find(name: str) -> Path:
+        for root in ROOTS:
+            if (path := root.parent / "manifests" / name).exists():
+                return path
+        pytest.skip(f"the key list {name} is not here")
+
+    return find
+
+
+@pytest.fixture
 def golden() -> Callable[[str], tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
     """Give tests (config, inputs, outputs) of a golden case, tensor names without ``in.`` and ``out.``."""
 

@@ -160,7 +160,7 @@ def _plan_export(request: ConvertRequest, model: ModelSpec, kind: CheckpointSpec
     checkpoint = open_checkpoint(request.source, root=request.root)
     _require_numbers(checkpoint, request)
     with errors_at(request.source):
-        account = key_map.export(checkpoint.tensors)
+        account = key_map.export(checkpoint.tensors, checkpoint.metadata)
     return _Plan(checkpoint, account, {"model": model.name, "names": kind.type})
 
 

@@ -262,18 +262,20 @@ class KeyMap:
         found = self._backwards(target)
         return found[1][0] if found else target
 
-    def export(self, tensors: Mapping[str, LazyTensor]) -> Account:
+    def export(self, tensors: Mapping[str, LazyTensor], found: Mapping[str, str] | None = None) -> Account:
         """Return the original's names (in ``used`` and ``tensors``), in the original's layout, for our ``tensors``.
+
+        ``found`` is what the account's ``metadata`` said when they were read; maps of several layouts look there.
 
         Raises:
             WeightsError: a tensor has no counterpart in the original, or a part of one is missing.
         """
         result = Account()
         for name in tensors:
-            found = self._backwards(name)
-            if not found:
+            known = self._backwards(name)
+            if not known:
                 raise WeightsError(f"'{plain(name)}' has no name in the original")
-            rule, sources, ours = found
+            rule, sources, ours = known
             if sources[0] in result.used:
                 if result.used[sources[0]][0] != ours[0]:
                     raise WeightsError(f"'{plain(name)}' has no name in the original")

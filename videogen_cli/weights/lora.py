@@ -131,7 +131,7 @@ class LoraKeys:
             raise WeightsError(f"holds {len(items)} tensors, the network takes only {2 * len(layers)}")
         return account
 
-    def export(self, tensors: Mapping[str, LazyTensor]) -> Account:
+    def export(self, tensors: Mapping[str, LazyTensor], found: Mapping[str, str] | None = None) -> Account:
         """Return the factors under their published names: the place in the list, which is in module order."""
         account = Account()
         for index, name in enumerate(name for name in tensors if not name.endswith(WEIGHT)):
