@@ -74,6 +74,23 @@ class DataConfig:
 
 
 @dataclass
+class CycleConfig:
+    """One cycle of the learning rate, and of Adam's first beta the other way (DeepSpeed's ``OneCycle``)."""
+
+    min_rate: float = 1e-5  # at the first update, and again at the end of the cycle
+    max_rate: float = 5e-5
+    rise_steps: int = 2000  # updates from the least rate to the greatest
+    fall_steps: int = 2000  # and back
+    decay_steps: int = 0  # after the cycle the rate is divided by 1 + rate_decay per so many updates; 0 = it stays
+    rate_decay: float = 0.0
+    cycle_betas: bool = True  # False keeps train.beta1 and train.beta2
+    min_beta1: float = 0.85  # where the rate is greatest, and at the first update
+    max_beta1: float = 0.99
+    beta1_decay: float = 0.0  # after the cycle beta1 is multiplied by 1 + beta1_decay per decay_steps updates
+    beta2: float = 0.99
+
+
+@dataclass
 class TrainConfig:
     """The one training loop's settings."""
 
@@ -84,7 +101,8 @@ class TrainConfig:
     accumulation: int = 1
     learning_rate: float = 1e-4
     end_learning_rate: float = 0.0
-    schedule: str = "constant"  # constant | linear | cosine
+    schedule: str = "constant"  # constant | linear | cosine | one_cycle
+    cycle: CycleConfig = field(default_factory=CycleConfig)  # of the schedule one_cycle, in place of the rates above
     warmup_steps: int = 0
     beta1: float = 0.9
     beta2: float = 0.999
@@ -264,7 +282,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "device.mode": ("graph", "pynative"),
     "device.jit_level": ("O0", "O1", "O2"),
     "device.dtype": DTYPES,
-    "train.schedule": ("constant", "linear", "cosine"),
+    "train.schedule": ("constant", "linear", "cosine", "one_cycle"),
     "sample.format": ("mp4", "gif", "png", "npy"),
 }
 

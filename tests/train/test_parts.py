@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from videogen_cli.config import TrainConfig
+from videogen_cli.config import CycleConfig, TrainConfig
 from videogen_cli.errors import UsageError
 from videogen_cli.train import identity
 from videogen_cli.train.loss_scale import GROWTH_INTERVAL, LossScale
 from videogen_cli.train.metrics import Metrics, read
 from videogen_cli.train.prefetch import prefetch
-from videogen_cli.train.schedule import average_decay, learning_rate
+from videogen_cli.train.schedule import average_decay, betas, learning_rate
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,30 @@ def test_identity_names_what_differs_and_ignores_what_is_harmless():
     identity.require_same(identity.essence(then), identity.essence({**then, "train": now["train"]}), "x")
     with pytest.raises(UsageError, match=r"stage: 'base' then, 'vae' now; unet\.width: 64 then, 32 now"):
         identity.require_same(identity.essence(then), identity.essence(now), "x")
+
+
+CYCLE = TrainConfig(
+    schedule="one_cycle",
+    cycle=CycleConfig(rise_steps=4, fall_steps=2, decay_steps=10, rate_decay=0.5, beta1_decay=-0.1),
+)
+
+
+@pytest.mark.parametrize(
+    ("step", "rate", "beta1"),
+    [
+        (0, 1e-5, 0.85),  # DeepSpeed starts with the least of both
+        (1, 2e-5, 0.955),
+        (4, 5e-5, 0.85),
+        (5, 3e-5, 0.92),
+        (6, 1e-5, 0.99),
+        (16, 1e-5 / 1.5, 0.99 * 0.9),
+    ],
+)
+def test_one_cycle(step, rate, beta1):
+    assert learning_rate(step, CYCLE) == pytest.approx(rate)
+    assert betas(step, CYCLE) == pytest.approx((beta1, 0.99))
+
+
+def test_betas_stay_without_a_cycle_of_their_own():
+    kept = TrainConfig(schedule="one_cycle", cycle=CycleConfig(cycle_betas=False))
+    assert betas(3, kept) == betas(3, TrainConfig()) == (0.9, 0.999)

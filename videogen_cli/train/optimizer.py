@@ -18,7 +18,7 @@ from videogen_cli.config import TrainConfig
 from videogen_cli.runtime.cells import Cell
 from videogen_cli.train.layout import Layout
 from videogen_cli.train.norm import squared_norm
-from videogen_cli.train.schedule import average_decay
+from videogen_cli.train.schedule import average_decay, betas
 from videogen_cli.train.step import Scatter, state_parameter
 
 _adam, _assign, _concat = ops.Adam(), ops.Assign(), ops.Concat()
@@ -32,13 +32,14 @@ def hyperparameters(config: TrainConfig, rate: float, updates: int, unscale: flo
     the mean one. Order: ``unscale``, clipping norm, beta1, beta2, Adam's rate with the bias corrections folded in,
     the epsilon that goes with it, the weights' factor (decay), the share of the new weights in the average.
     """
-    first = 1.0 - config.beta1 ** (updates + 1)
-    second = math.sqrt(1.0 - config.beta2 ** (updates + 1))
+    beta1, beta2 = betas(updates, config)
+    first = 1.0 - beta1 ** (updates + 1)
+    second = math.sqrt(1.0 - beta2 ** (updates + 1))
     values = (
         unscale,
         config.clip_norm or math.inf,
-        config.beta1,
-        config.beta2,
+        beta1,
+        beta2,
         rate * second / first,
         config.epsilon * second,
         1.0 - rate * config.weight_decay,
