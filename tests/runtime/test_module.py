@@ -57,6 +57,16 @@ def test_half_precision_is_upcast(net):
     assert all((module.state(net)[n] == given[n].astype(np.float32)).all() for n in given)
 
 
+@pytest.mark.parametrize(("dtype", "kind"), [("fp16", "Float16"), ("bf16", "BFloat16")])
+@pytest.mark.parametrize("stored", [np.float32, np.float16])
+def test_weights_are_kept_in_the_wanted_type(net, dtype, kind, stored):
+    given = {name: array.astype(stored) for name, array in weights(net).items()}
+    module.load(net, given, where="file", dtype=dtype, writable=False)
+    assert {str(p.dtype) for _, p in net.parameters_and_names()} == {kind}
+    tolerance = 2e-3 if dtype == "fp16" else 1e-2
+    assert all(np.allclose(module.state(net)[n], given[n], rtol=tolerance) for n in given)
+
+
 @pytest.mark.parametrize("writable", [True, False])
 def test_memory_is_shared_only_when_it_may_be(net, writable):
     given = weights(net)

@@ -60,12 +60,15 @@ def open_session(
 
     context.start(plan.config.device)
     from videogen_cli.runtime import module
+    from videogen_cli.runtime.precision import compute_dtype
 
+    device = plan.config.device
+    dtype = "fp32" if train else compute_dtype(device.target, device.dtype)  # training keeps float32 masters
     cells, used = {}, {}
     for name in names:
         cell = module.build(load_attr(plan.spec.component(name).build), getattr(plan.config, name))
         if path := files.get(name):
-            module.load(cell, open_component(path, name, known), where=str(path), writable=train)
+            module.load(cell, open_component(path, name, known), where=str(path), writable=train, dtype=dtype)
             used[name] = f"{plan.config.weights[name]}@{_digest(path)}"
         else:
             module.initialise(cell, plan.config.seed)

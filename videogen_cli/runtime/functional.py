@@ -24,6 +24,10 @@ differentiable. The formulations are chosen once, when this module is first impo
     unless given (Vaswani et al. 2017, arXiv:1706.03762, equation 1): (b n heads*d).
 ``upsample_nearest(x, factor=2)``
     x (b c h w), every pixel ``factor`` times in both directions.
+``rms_norm(x, weight, eps)``
+    x (... d) divided by the root of its mean square over the last axis, times weight (d).
+``resize(x, size, kernel="bicubic", antialias=False, align_corners=False)``
+    x (... h w) to (... *size), see :mod:`.resampling`.
 """
 
 from __future__ import annotations
@@ -34,7 +38,10 @@ from videogen_cli.runtime.cells import REAL
 
 if REAL:
     import mindspore as ms
+    import numpy as np
     from mindspore import ops
+
+    from videogen_cli.runtime.resampling import resampling_matrix
 
     if TYPE_CHECKING or ms.get_context("device_target") != "Ascend":
         from videogen_cli.runtime import cpu_ops as _target_ops
@@ -45,6 +52,8 @@ if REAL:
     gelu, gelu_tanh, silu = _target_ops.gelu, _target_ops.gelu_tanh, _target_ops.silu
     group_norm, layer_norm, softmax = _target_ops.group_norm, _target_ops.layer_norm, _target_ops.softmax
     linear, tanh, upsample_nearest = _target_ops.linear, _target_ops.tanh, _target_ops.upsample_nearest
+
+    _matmul_tb = ops.MatMul(transpose_b=True)
 
     sin, cos, exp, sqrt = ops.sin, ops.cos, ops.exp, ops.sqrt
 
@@ -64,6 +73,60 @@ if REAL:
     def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         """Return the mean over ``axis`` (an int, a tuple, or None for all)."""
         return ops.mean(x, axis, keepdims)
+
+    def broadcast_to(x: Any, shape: Any) -> Any:
+        """Repeat ``x`` along axes of length one, and along new axes before them, until it has ``shape``."""
+        return ops.broadcast_to(x, shape)
+
+    def argmax(x: Any, axis: int) -> Any:
+        """Return the int32 position of the largest value along ``axis``; the first of equal ones."""
+        return ops.argmax(x.astype(ms.float32), axis).astype(ms.int32)
+
+    def take(x: Any, indices: Any, axis: int) -> Any:
+        """Return the slices of ``x`` at integer ``indices`` (n,) of ``axis``."""
+        return ops.gather(x, indices, axis)
+
+    def take_row(x: Any, index: Any) -> Any:
+        """Return row ``index`` (b,) of each of x (b n d): (b d)."""
+        chosen = ops.one_hot(index, x.shape[1], 1, 0).astype(x.dtype)
+        return (x * ops.expand_dims(chosen, -1)).sum(1)
+
+    def l2_normalize(x: Any) -> Any:
+        """Scale ``x`` (... d) to length 1 along the last axis."""
+        return x * ops.rsqrt(ops.maximum((x * x).sum(-1, keepdims=True), 1e-24))
+
+    def rms_norm(x: Any, weight: Any, eps: float) -> Any:
+        """Compose it, in float32 (Zhang and Sennrich 2019, arXiv:1910.07467)."""
+        wide = x.astype(ms.float32)
+        return (wide * ops.rsqrt(ops.mean(wide * wide, -1, True) + eps)).astype(x.dtype) * weight.astype(x.dtype)
+
+    @ops.constexpr
+    def resampling(
+        source: int,
+        target: int,
+        kernel: str = "bicubic",
+        antialias: bool = False,
+        align_corners: bool = False,
+        before: int = 0,
+        after: int = 0,
+    ) -> Any:
+        """Return the constant matrix (before + target + after, source) that resizes an axis and puts zeros around."""
+        matrix = resampling_matrix(source, target, kernel, antialias=antialias, align_corners=align_corners)
+        return ms.Tensor(np.pad(matrix, ((before, after), (0, 0))))
+
+    def resample(x: Any, rows: Any, columns: Any) -> Any:
+        """Return rows @ x @ columns.T for x (... h w), rows (h' h) and columns (w' w)."""
+        lead, (h, w) = x.shape[:-2], x.shape[-2:]
+        across = _matmul_tb(x.reshape(-1, w), columns.astype(x.dtype)).reshape(-1, h, columns.shape[0])
+        down = _matmul_tb(across.swapaxes(1, 2).reshape(-1, h), rows.astype(x.dtype))
+        return down.reshape(-1, columns.shape[0], rows.shape[0]).swapaxes(1, 2).reshape(
+            (*lead, rows.shape[0], columns.shape[0])
+        )
+
+    def resize(x: Any, size: Any, kernel: str = "bicubic", antialias: bool = False, align_corners: bool = False) -> Any:
+        """Multiply with the matrices of both axes."""
+        rows = resampling(x.shape[-2], size[0], kernel, antialias, align_corners)
+        return resample(x, rows, resampling(x.shape[-1], size[1], kernel, antialias, align_corners))
 
     def embedding(ids: Any, table: Any) -> Any:
         """Return the rows of ``table`` (v d) at integer ``ids`` (...) as (... d)."""

@@ -13,6 +13,7 @@ from mindspore.nn.utils import no_init_parameters
 from videogen_cli.errors import WeightsError, nearest
 
 _SHOWN = 5
+_DTYPES = {"fp32": ms.float32, "fp16": ms.float16, "bf16": ms.bfloat16}
 
 
 def build(factory: Callable[[Any], Any], params: Any) -> Any:
@@ -23,16 +24,25 @@ def build(factory: Callable[[Any], Any], params: Any) -> Any:
     return cell
 
 
-def load(cell: Any, tensors: Mapping[str, Any], *, where: str, strict: bool = True, writable: bool = True) -> None:
-    """Put weights into a network's parameters, one at a time, as float32.
+def load(
+    cell: Any,
+    tensors: Mapping[str, Any],
+    *,
+    where: str,
+    strict: bool = True,
+    writable: bool = True,
+    dtype: str = "fp32",
+) -> None:
+    """Put weights into a network's parameters, one at a time, so that memory holds one copy and one tensor more.
 
     Args:
         cell: the network.
         tensors: arrays or lazy tensors (with ``shape`` and ``float32()``) by parameter name.
         where: the file they come from, for messages.
         strict: every parameter must be given and every tensor used; else what matches is loaded.
-        writable: parameters own their memory, as training needs. False shares the memory of float32 tensors (a
-            mapped file is then not copied at all), for networks that only run.
+        writable: parameters own their memory, as training needs. False shares the memory of tensors that are of
+            the wanted type already (a mapped file is then not copied at all), for networks that only run.
+        dtype: fp32, fp16 or bf16; what the parameters become.
 
     Raises:
         WeightsError: names are missing or unexpected, or shapes differ. Nothing is loaded then.
@@ -43,7 +53,12 @@ def load(cell: Any, tensors: Mapping[str, Any], *, where: str, strict: bool = Tr
     common = [name for name in parameters if name in tensors]
     _check_shapes(parameters, tensors, common, where)
     for name in common:
-        parameters[name].set_data(ms.Tensor.from_numpy(_float32(tensors[name], writable)))
+        parameter, kind = parameters[name], _DTYPES[dtype]
+        if parameter.dtype != kind:
+            parameter.set_dtype(kind)
+        values = _values(tensors[name], "float16" if dtype == "fp16" else "float32", writable)
+        tensor = ms.Tensor.from_numpy(values)
+        parameter.set_data(tensor if tensor.dtype == kind else tensor.astype(kind))
 
 
 def initialise(cell: Any, seed: int) -> None:
@@ -56,7 +71,7 @@ def initialise(cell: Any, seed: int) -> None:
 
 def state(cell: Any) -> dict[str, np.ndarray]:
     """Return copies of all parameters as float32 arrays by name, in registration order."""
-    return {name: value.value().astype(ms.float32).asnumpy().copy() for name, value in cell.parameters_and_names()}
+    return {name: value.astype(ms.float32).asnumpy().copy() for name, value in cell.parameters_and_names()}
 
 
 def count(cell: Any) -> int:
@@ -64,11 +79,14 @@ def count(cell: Any) -> int:
     return sum(int(np.prod(value.shape)) for _, value in cell.parameters_and_names())
 
 
-def _float32(tensor: Any, writable: bool) -> np.ndarray:
-    """Return a contiguous float32 array; it views the tensor's memory only if that is allowed and possible."""
-    values = tensor.float32() if hasattr(tensor, "float32") else np.asarray(tensor, np.float32)
+def _values(tensor: Any, dtype: str, writable: bool) -> np.ndarray:
+    """Return a contiguous array of ``dtype``; it views the tensor's memory only if that is allowed and possible."""
+    shared = str(tensor.dtype) == dtype
+    if shared or not hasattr(tensor, "float32"):
+        values = np.asarray(tensor.numpy() if hasattr(tensor, "numpy") else tensor, dtype)
+    else:
+        values = tensor.float32().astype(dtype, copy=False)
     values = np.ascontiguousarray(values).reshape(tuple(tensor.shape))
-    shared = str(tensor.dtype) == "float32"
     if writable and shared:
         values = values.copy()
     if hasattr(tensor, "release") and (writable or not shared):
