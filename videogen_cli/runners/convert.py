@@ -185,7 +185,8 @@ def skeletons(
     original = _original_params(request, checkpoint)
     given = load_attr(kind.params)(original) if original else {}
     names = _components(request, kind)
-    params = load_attr(kind.key_map).prepare({n: given.get(n) or getattr(config.config, n) for n in names})
+    wanted = {name: given.get(name) or getattr(config.config, name) for name in names}
+    params = load_attr(kind.key_map).prepare(wanted, checkpoint.tensors)
     return {name: load_attr(model.component(name).build)(params[name]) for name in names}
 
 

@@ -207,8 +207,8 @@ class KeyMap:
         """Open a file this map may be used on."""
         return open_checkpoint(path, root=root)
 
-    def prepare(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Return the params of the networks the checkpoint was made for."""
+    def prepare(self, params: dict[str, Any], tensors: Mapping[str, LazyTensor]) -> dict[str, Any]:
+        """Return the params of the networks the checkpoint was made for, given its ``tensors``."""
         return params
 
     def targets(self, cells: Mapping[str, Any]) -> dict[str, Shape]:

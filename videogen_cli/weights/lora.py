@@ -90,8 +90,8 @@ class LoraKeys:
         """Open a file that may hold factors."""
         return open_lora_file(path, root=root)
 
-    def prepare(self, params: dict[str, Any]) -> dict[str, Any]:
-        """Return the params of the networks the factors were made for."""
+    def prepare(self, params: dict[str, Any], tensors: Mapping[str, LazyTensor]) -> dict[str, Any]:
+        """Return the params of the networks the factors ``tensors`` were made for."""
         return params
 
     def targets(self, cells: Mapping[str, Any]) -> dict[str, Sequence[Layer]]:

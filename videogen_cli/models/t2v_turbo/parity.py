@@ -213,7 +213,7 @@ def _student_params(case: Case) -> dict[str, Any]:
     params = component_params(case.config)
     if "unet" not in params:
         raise UnsupportedCase("unsupported student: its config is not that of VideoCrafter2's UNet")
-    return LORA_KEYS.prepare(params)
+    return LORA_KEYS.prepare(params, {})
 
 
 def _load_student(case: Case, cells: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ VC2_KEYS = KeyMap(
 class StudentLoraKeys(LoraKeys):
     """Factors of the student UNet, which has one layer more than the teacher: the guidance-scale projection."""
 
-    def prepare(self, params: dict[str, Any]) -> dict[str, Any]:
+    def prepare(self, params: dict[str, Any], tensors: Mapping[str, LazyTensor]) -> dict[str, Any]:
         """Return the params of the student."""
         width = params["unet"].time_cond_proj_dim or GUIDANCE_EMBEDDING
         return {**params, "unet": replace(params["unet"], time_cond_proj_dim=width)}
