@@ -31,6 +31,15 @@ def test_text_file_and_standard_input_hold_one_prompt_a_line(tmp_path, monkeypat
     assert [p.text for p in read_prompts(request(file="-"))] == ["one", "two"]
 
 
+def test_commas_without_quotes_stay_in_a_prompt_of_the_last_column(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text('id,prompt\n0,Slow motion, petals fall, softly.\n1,"a, b"\n')
+    assert [p.text for p in read_prompts(request(file=str(path)))] == ["Slow motion, petals fall, softly.", "a, b"]
+    path.write_text("prompt,id\na,b,0\n")
+    with pytest.raises(DataError, match=r"line 2.*more cells"):
+        read_prompts(request(file=str(path)))
+
+
 def test_ten_thousand_characters_make_a_short_name():
     (prompt,) = read_prompts(request(["word " * 2000]))
     assert len(prompt.id) <= 64

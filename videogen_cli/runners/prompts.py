@@ -8,7 +8,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from videogen_cli.errors import DataError, UsageError
 
@@ -65,8 +65,19 @@ def _from_file(source: str) -> list[tuple[str, str]]:
         if "prompt" not in (rows.fieldnames or ()):
             columns = ", ".join(rows.fieldnames or ()) or "none"
             raise DataError("the CSV has no 'prompt' column", where=source, hint=f"Its columns: {columns}")
-        return [(row.get("id") or "", row.get("prompt") or "") for row in rows]
+        return [(row.get("id") or "", _whole_prompt(row, source, rows.line_num)) for row in rows]
     return [("", line.strip()) for line in text.splitlines() if line.strip()]
+
+
+def _whole_prompt(row: dict[str | None, Any], source: str, line: int) -> str:
+    """Return a row's prompt; commas that should have been quoted are taken as part of it if it is the last column."""
+    prompt, beyond = row.get("prompt") or "", row.get(None)
+    if not beyond:
+        return prompt
+    if list(row)[-2] != "prompt":
+        hint = "Quote the prompt, or make it the last column."
+        raise DataError("has more cells than there are columns", where=f"{source}, line {line}", hint=hint)
+    return ",".join([prompt, *beyond])
 
 
 def _named(pairs: list[tuple[str, str]]) -> list[Prompt]:
