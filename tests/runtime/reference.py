@@ -31,6 +31,12 @@ def layer_norm(x, weight, bias, eps):
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) * weight + bias
 
 
+def max_pool2d(x, size):
+    b, c, h, w = x.shape
+    blocks = x[:, :, : h // size * size, : w // size * size].reshape(b, c, h // size, size, w // size, size)
+    return blocks.max((3, 5))
+
+
 def silu(x):
     return x / (1 + np.exp(-x))
 

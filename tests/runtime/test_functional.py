@@ -87,6 +87,14 @@ def upsample_nearest(x):
     return F.upsample_nearest(x, 3)
 
 
+def leaky_relu(x):
+    return F.leaky_relu(x, 0.2)
+
+
+def max_pool2d_3(x):
+    return F.max_pool2d(x, 3)
+
+
 def concat_chunk(x, y):
     return F.chunk(F.concat([x, y], 1), 3, 1)[2]
 
@@ -150,6 +158,7 @@ CASES = {
         [a(2, 5, 7) * 2 - 4, a(7), a(7)],
     ),
     "silu": (F.silu, R.silu, [a(3, 5, 7) * 4]),
+    "relu": (F.relu, lambda x: np.maximum(x, 0), [a(3, 5, 7)]),
     "gelu": (F.gelu, R.gelu, [a(3, 50, 7) * 3]),
     "gelu_tanh": (F.gelu_tanh, R.gelu_tanh, [a(3, 5, 7) * 3]),
     "tanh": (F.tanh, np.tanh, [a(3, 5, 7) * 3]),
@@ -167,6 +176,10 @@ CASES = {
         [a(2, 5, 6), a(2, 5, 6), a(2, 5, 6)],
     ),
     "upsample_nearest": (upsample_nearest, lambda x: R.upsample_nearest(x, 3), [a(2, 3, 2, 5)]),
+    "relu": (F.relu, lambda x: np.maximum(x, 0), [a(3, 5, 7)]),
+    "leaky_relu": (leaky_relu, lambda x: np.where(x > 0, x, 0.2 * x), [a(3, 5, 7)]),
+    "max_pool2d": (F.max_pool2d, lambda x: R.max_pool2d(x, 2), [a(2, 3, 5, 6)]),
+    "max_pool2d-3": (max_pool2d_3, lambda x: R.max_pool2d(x, 3), [a(2, 3, 7, 6)]),
     "concat-chunk": (
         concat_chunk,
         lambda x, y: np.split(np.concatenate([x, y], 1), 3, 1)[2],
@@ -213,6 +226,12 @@ def test_value_and_gradients(name, mode):
 def test_gelu_is_exact_far_out():
     x = np.concatenate([np.linspace(-30, 30, 4001), [-1e4, 0.0, 1e4]])
     np.testing.assert_allclose(F.gelu(ms.Tensor(x.astype(np.float32))).asnumpy(), R.gelu(x), rtol=5e-6, atol=2e-6)
+
+
+def test_arange():
+    numbers = F.arange(4)
+    assert numbers.dtype == ms.int32
+    np.testing.assert_array_equal(numbers.asnumpy(), [0, 1, 2, 3])
 
 
 def test_embedding():

@@ -52,10 +52,27 @@ def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float) -> Any:
 
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
     """Use the aclnn kernel, which accumulates in float32."""
-    return _fn.layer_norm(x, (x.shape[-1],), weight.astype(x.dtype), bias.astype(x.dtype), eps)
+    if weight is not None:
+        weight, bias = weight.astype(x.dtype), bias.astype(x.dtype)
+    return _fn.layer_norm(x, (x.shape[-1],), weight, bias, eps)
 
 
 silu, tanh = _fn.silu, mint.tanh
+
+
+def relu(x: Any) -> Any:
+    """Use the aclnn kernel."""
+    return _fn.relu(x)
+
+
+def leaky_relu(x: Any, slope: float) -> Any:
+    """Use the aclnn kernel."""
+    return _fn.leaky_relu(x, slope)
+
+
+def max_pool2d(x: Any, size: int = 2) -> Any:
+    """Use the aclnn kernel."""
+    return _fn.max_pool2d(x, size, size)
 
 
 def gelu(x: Any) -> Any:

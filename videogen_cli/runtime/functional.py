@@ -13,10 +13,14 @@ differentiable. The formulations are chosen once, when this module is first impo
 ``group_norm(x, groups, weight, bias, eps)``
     x (b c ...) to mean 0 and variance 1 per sample and group of channels, then times weight (c) plus bias (c).
 ``layer_norm(x, weight, bias, eps)``
-    the same over the last axis.
+    the same over the last axis; ``weight`` and ``bias`` may both be None.
 ``silu(x)``, ``gelu(x)``, ``gelu_tanh(x)``
     x * sigmoid(x); x times the normal distribution function, within 2e-6; its tanh approximation (Hendrycks and
     Gimpel 2016, arXiv:1606.08415, section 2).
+``relu(x)``, ``leaky_relu(x, slope)``
+    positive values as they are, negative ones as 0 or times ``slope``.
+``max_pool2d(x, size=2)``
+    x (b c h w), the largest of every ``size`` x ``size`` pixels, a remainder left out: (b c h//size w//size).
 ``softmax(x, axis=-1)``
     exponentials that sum to 1 along ``axis``.
 ``attention(q, k, v, heads, mask=None, scale=None)``
@@ -51,11 +55,13 @@ if REAL:
     attention, conv2d, conv3d = _target_ops.attention, _target_ops.conv2d, _target_ops.conv3d
     gelu, gelu_tanh, silu = _target_ops.gelu, _target_ops.gelu_tanh, _target_ops.silu
     group_norm, layer_norm, softmax = _target_ops.group_norm, _target_ops.layer_norm, _target_ops.softmax
+    relu, leaky_relu, max_pool2d = _target_ops.relu, _target_ops.leaky_relu, _target_ops.max_pool2d
     linear, tanh, upsample_nearest = _target_ops.linear, _target_ops.tanh, _target_ops.upsample_nearest
 
     _matmul_tb = ops.MatMul(transpose_b=True)
 
-    sin, cos, exp, sqrt = ops.sin, ops.cos, ops.exp, ops.sqrt
+    sin, cos, exp, log, sqrt = ops.sin, ops.cos, ops.exp, ops.log, ops.sqrt
+    where, maximum, relu, stop_gradient = ops.where, ops.maximum, ops.relu, ops.stop_gradient
 
     def geglu(x: Any) -> Any:
         """Return value * gelu(gate) (... d); ``x`` (... 2*d) holds the value in its first half, the gate after."""
@@ -77,6 +83,10 @@ if REAL:
     def broadcast_to(x: Any, shape: Any) -> Any:
         """Repeat ``x`` along axes of length one, and along new axes before them, until it has ``shape``."""
         return ops.broadcast_to(x, shape)
+
+    def arange(count: int) -> Any:
+        """Return the int32 numbers 0 to ``count`` - 1."""
+        return ops.arange(0, count, 1, dtype=ms.int32)
 
     def argmax(x: Any, axis: int) -> Any:
         """Return the int32 position of the largest value along ``axis``; the first of equal ones."""
