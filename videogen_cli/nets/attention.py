@@ -16,22 +16,22 @@ from videogen_cli.runtime.cells import ZEROS, Cell, CellList
 class CrossAttention(Cell):
     """Multi-head attention of tokens to a context, or to themselves when ``context_dim`` is 0."""
 
-    def __init__(self, width: int, heads: int, head_dim: int, context_dim: int = 0) -> None:
+    def __init__(self, width: int, heads: int, head_dim: int, context_dim: int = 0, bias: bool = False) -> None:
         super().__init__()
         self.heads, inner = heads, heads * head_dim
-        self.to_q = Linear(width, inner, bias=False)
-        self.to_k = Linear(context_dim or width, inner, bias=False)
-        self.to_v = Linear(context_dim or width, inner, bias=False)
+        self.to_q = Linear(width, inner, bias=bias)
+        self.to_k = Linear(context_dim or width, inner, bias=bias)
+        self.to_v = Linear(context_dim or width, inner, bias=bias)
         self.to_out = Sequential(Linear(inner, width), Identity())
 
-    def construct(self, x: Any, context: Any) -> Any:
+    def construct(self, x: Any, context: Any, mask: Any = None) -> Any:
         """Attend from x (n t width) to context (b m d), where n is a multiple of b.
 
         Queries that share a context sample are laid end to end, so that a context is projected once per sample
-        instead of once per frame or pixel.
+        instead of once per frame or pixel. ``mask`` is added to the scores: (b 1 1 m).
         """
         q, k, v = self.to_q(x), self.to_k(context), self.to_v(context)
-        out = F.attention(q.reshape(k.shape[0], -1, k.shape[2]), k, v, self.heads)
+        out = F.attention(q.reshape(k.shape[0], -1, k.shape[2]), k, v, self.heads, mask)
         return self.to_out(out).reshape(x.shape)
 
 
@@ -47,12 +47,26 @@ class GEGLU(Cell):
         return F.geglu(self.proj(x))
 
 
-class FeedForward(Cell):
-    """Two layers, four times as wide in between."""
+class GELU(Cell):
+    """A projection and an activation: ``gelu`` | ``gelu-approximate``, the tanh formula."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inner: int, activation: str) -> None:
         super().__init__()
-        self.net = Sequential(GEGLU(width, 4 * width), Identity(), Linear(4 * width, width))
+        self.exact = activation == "gelu"
+        self.proj = Linear(width, inner)
+
+    def construct(self, x: Any) -> Any:
+        """Map (... width) to (... inner)."""
+        return F.gelu(self.proj(x)) if self.exact else F.gelu_tanh(self.proj(x))
+
+
+class FeedForward(Cell):
+    """Two layers, four times as wide in between; ``activation``: geglu | gelu | gelu-approximate."""
+
+    def __init__(self, width: int, activation: str = "geglu") -> None:
+        super().__init__()
+        first = GEGLU(width, 4 * width) if activation == "geglu" else GELU(width, 4 * width, activation)
+        self.net = Sequential(first, Identity(), Linear(4 * width, width))
 
     def construct(self, x: Any) -> Any:
         """Map (... width) to itself."""
@@ -106,7 +120,7 @@ class TemporalTransformer(Cell):
 
     Without a ``context_dim`` both attentions of its blocks are among frames; with one, the second reads the motion
     text (DEMO, arXiv 2410.24219: TemporalTransformer4Cross). It knows no positions, so frame order is left to the
-    temporal convolutions.
+    temporal convolutions. Without ``single_frames`` a lone frame passes it by.
     """
 
     def __init__(
@@ -119,8 +133,10 @@ class TemporalTransformer(Cell):
         groups: int,
         projection: str = "linear",
         context_dim: int = 0,
+        single_frames: bool = True,
     ) -> None:
         super().__init__()
+        self.fewest_frames = 1 if single_frames else 2
         inner = heads * head_dim
         self.norm = GroupNorm(groups, channels, eps=1e-6)
         dims = 1 if projection == "conv1d" else 0
@@ -134,6 +150,8 @@ class TemporalTransformer(Cell):
         """Map h ((b f) c h w) to itself; ``b`` is that of ``emb`` (b d)."""
         n, c, height, width = h.shape
         b, f = emb.shape[0], n // emb.shape[0]
+        if f < self.fewest_frames:
+            return h
         x = self.norm(h.reshape(b, f, c, -1).permute(0, 2, 1, 3))  # statistics over frames and pixels together
         x = self.proj_in(x.permute(0, 3, 2, 1).reshape(-1, f, c))
         for block in self.transformer_blocks:

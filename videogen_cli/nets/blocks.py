@@ -2,7 +2,7 @@
 
 Every block is called as ``block(h, emb, context, motion_context)`` and takes what it needs: ``h`` ((b f) c h w) with
 the frames of a sample one after the other, ``emb`` (b d) the time embedding, ``context`` and ``motion_context``
-(b l d) text states.
+(b l d) text states. :class:`Upsample` alone is told the size to reach.
 """
 
 from __future__ import annotations
@@ -32,14 +32,28 @@ class TemporalConv(Cell):
 
 
 class ResBlock(Cell):
-    """Two convolutions per frame with the time embedding added in between, then the temporal convolutions."""
+    """Two convolutions per frame with the time embedding added in between, then the temporal convolutions.
 
-    def __init__(self, in_channels: int, channels: int, emb_dim: int, groups: int, temporal_conv: bool) -> None:
+    Without ``single_frames`` a lone frame passes by the temporal convolutions.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        emb_dim: int,
+        groups: int,
+        temporal_conv: bool,
+        *,
+        eps: float = 1e-5,
+        single_frames: bool = True,
+    ) -> None:
         super().__init__()
-        self.in_layers = Sequential(GroupNorm(groups, in_channels), SiLU(), Conv2d(in_channels, channels))
+        self.fewest_frames = 1 if single_frames else 2
+        self.in_layers = Sequential(GroupNorm(groups, in_channels, eps), SiLU(), Conv2d(in_channels, channels))
         self.emb_layers = Sequential(SiLU(), Linear(emb_dim, channels))
         self.out_layers = Sequential(
-            GroupNorm(groups, channels), SiLU(), Identity(), Conv2d(channels, channels, init=ZEROS)
+            GroupNorm(groups, channels, eps), SiLU(), Identity(), Conv2d(channels, channels, init=ZEROS)
         )
         self.skip_connection = Identity() if in_channels == channels else Conv2d(in_channels, channels, kernel=1)
         self.temporal_conv = TemporalConv(channels, groups) if temporal_conv else None
@@ -51,7 +65,7 @@ class ResBlock(Cell):
         b, f = emb.shape[0], n // emb.shape[0]
         x = x.reshape(b, f, c, height, width) + self.emb_layers(emb).reshape(b, 1, c, 1, 1)
         x = self.skip_connection(h) + self.out_layers(x.reshape(n, c, height, width))
-        if self.temporal_conv is not None:
+        if self.temporal_conv is not None and f >= self.fewest_frames:
             x = self.temporal_conv(x.reshape(b, f, c, height, width).permute(0, 2, 1, 3, 4))
             x = x.permute(0, 2, 1, 3, 4).reshape(n, c, height, width)
         return x
@@ -78,22 +92,30 @@ class Downsample(Cell):
 
 
 class Upsample(Cell):
-    """Doubles height and width by repetition, then convolves."""
+    """Doubles height and width by repetition, then convolves; odd sizes were halved with a pixel over, cut off here."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = Conv2d(channels, channels)
 
-    def construct(self, h: Any, emb: Any, context: Any, motion_context: Any) -> Any:
-        """Map h (n c h w) to (n c 2h 2w)."""
-        return self.conv(F.upsample_nearest(h))
+    def construct(self, h: Any, shape: Any) -> Any:
+        """Map h (n c h w) to the height and width of ``shape``: 2h or 2h - 1, 2w or 2w - 1."""
+        return self.conv(F.upsample_nearest(h)[:, :, : shape[2], : shape[3]])
 
 
 class Stage(Sequential):
-    """Blocks that run one after the other; what lies between two skip connections."""
+    """Blocks that run one after the other, what lies between two skip connections; ``upsample`` comes after them."""
 
-    def construct(self, h: Any, emb: Any, context: Any, motion_context: Any) -> Any:
-        """Return the last block's output."""
+    def __init__(self, *cells: Any, upsample: Upsample | None = None) -> None:
+        super().__init__(*cells)
+        if upsample is not None:
+            setattr(self, str(len(cells)), upsample)
+        self.upsamplers = () if upsample is None else (upsample,)
+
+    def construct(self, h: Any, emb: Any, context: Any, motion_context: Any, shape: Any = None) -> Any:
+        """Return the last block's output; an upsampled one has the height and width of ``shape`` (n c h w)."""
         for step in self.steps:
             h = step(h, emb, context, motion_context)
+        for step in self.upsamplers:
+            h = step(h, shape)
         return h

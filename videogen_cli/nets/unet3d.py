@@ -50,7 +50,9 @@ class UNet3D(Cell):
         self.middle_block = _middle_stage(params)
         self.output_blocks = CellList(_up_stages(params, skips))
         self.out = Sequential(
-            GroupNorm(params.norm_groups, channels), SiLU(), Conv2d(channels, params.out_channels, init=ZEROS)
+            GroupNorm(params.norm_groups, params.widths[0], params.norm_eps),
+            SiLU(),
+            Conv2d(params.widths[0], params.out_channels, init=ZEROS),
         )
 
     def construct(
@@ -66,16 +68,20 @@ class UNet3D(Cell):
         """Return the prediction, shaped like the latents.
 
         Args:
-            latents: (b c f h w); h and w must pass :func:`~videogen_cli.nets.params.check_latent_size`.
+            latents: (b c f h w).
             timesteps: (b,) diffusion steps.
             context: text states (b l context_dim).
-            fps: (b,) frames per second, for a UNet with ``fps_condition``.
+            fps: (b,) frames per second, for a UNet with ``fps_condition``; without them nothing is added.
             timestep_cond: guidance-scale embedding (b time_cond_proj_dim) of a distilled UNet.
             motion_cond: motion-guidance embedding (b motion_cond_proj_dim) of T2V-Turbo-v2.
             motion_context: motion text states (b l context_dim), for a UNet with ``motion_attention``.
         """
-        b, c, f, height, width = latents.shape
         emb = self.embed(timesteps, fps, timestep_cond, motion_cond, latents.dtype)
+        return self.denoise(latents, emb, context, motion_context)
+
+    def denoise(self, latents: Any, emb: Any, context: Any, motion_context: Any = None) -> Any:
+        """Run all blocks on ``latents`` (b first_channels f h w) and return (b out_channels f h w)."""
+        b, c, f, height, width = latents.shape
         h = latents.permute(0, 2, 1, 3, 4).reshape(b * f, c, height, width)
         skips = ()
         for index, stage in enumerate(self.input_blocks):
@@ -85,7 +91,8 @@ class UNet3D(Cell):
             skips = (*skips, h)
         h = self.middle_block(h, emb, context, motion_context)
         for index, stage in enumerate(self.output_blocks):
-            h = stage(F.concat([h, skips[-1 - index]], 1), emb, context, motion_context)
+            following = skips[max(len(skips) - 2 - index, 0)]
+            h = stage(F.concat([h, skips[-1 - index]], 1), emb, context, motion_context, following.shape)
         return self.out(h).reshape(b, f, -1, height, width).permute(0, 2, 1, 3, 4)
 
     def embed(self, timesteps: Any, fps: Any, timestep_cond: Any, motion_cond: Any, dtype: Any) -> Any:
@@ -97,7 +104,7 @@ class UNet3D(Cell):
                 cond = self.combine_proj(F.concat([cond, self.motion_cond_proj(motion_cond)], -1))
             emb = emb + cond
         emb = self.time_embed(emb)
-        if self.fps_embedding is not None:
+        if self.fps_embedding is not None and fps is not None:
             emb = emb + self.fps_embedding(timestep_embedding(fps, self.frequencies).astype(dtype))
         return emb
 
@@ -110,43 +117,59 @@ def _condition(dim: int, channels: int) -> Linear | None:
     return Linear(dim, channels, bias=False) if dim else None
 
 
+def _over_frames(params: UNet3DParams) -> dict[str, Any]:
+    """Return what transformers over frames have in common."""
+    return {
+        "depth": params.transformer_depth,
+        "groups": params.norm_groups,
+        "single_frames": params.single_frames == "all",
+    }
+
+
 def _init_attention(params: UNet3DParams) -> TemporalTransformer:
     return TemporalTransformer(
         params.model_channels,
         params.init_attention_heads,
         params.num_head_channels,
-        depth=params.transformer_depth,
-        groups=params.norm_groups,
         projection=params.init_projection,
+        **_over_frames(params),
     )
 
 
-def _res_block(params: UNet3DParams, in_channels: int, channels: int) -> ResBlock:
-    return ResBlock(in_channels, channels, 4 * params.model_channels, params.norm_groups, params.temporal_conv)
+def _res_block(params: UNet3DParams, in_channels: int, channels: int, *, middle: bool = False) -> ResBlock:
+    """Return a residual block; in ModelScope the first of the ``middle`` convolves over lone frames too."""
+    return ResBlock(
+        in_channels,
+        channels,
+        4 * params.model_channels,
+        params.norm_groups,
+        params.temporal_conv,
+        eps=params.norm_eps,
+        single_frames=middle or params.single_frames == "all",
+    )
 
 
 def _transformers(params: UNet3DParams, channels: int) -> list[Cell]:
     """Return the transformers that follow a residual block: over space, over frames with motion text, over frames."""
     sizes = (channels, channels // params.num_head_channels, params.num_head_channels)
-    common: dict[str, Any] = {"depth": params.transformer_depth, "groups": params.norm_groups}
-    cells: list[Cell] = [SpatialTransformer(*sizes, context_dim=params.context_dim, **common)]
+    depth, groups = params.transformer_depth, params.norm_groups
+    cells: list[Cell] = [SpatialTransformer(*sizes, context_dim=params.context_dim, depth=depth, groups=groups)]
     if params.motion_attention:
-        cells.append(TemporalTransformer(*sizes, context_dim=params.context_dim, **common))
+        cells.append(TemporalTransformer(*sizes, context_dim=params.context_dim, **_over_frames(params)))
     if params.temporal_attention:
-        cells.append(TemporalTransformer(*sizes, projection=params.temporal_projection, **common))
+        cells.append(TemporalTransformer(*sizes, projection=params.temporal_projection, **_over_frames(params)))
     return cells
 
 
 def _down_stages(params: UNet3DParams) -> tuple[list[Stage], list[int]]:
     """Return the stages on the way down, and the channels each leaves for the way up."""
     channels = params.model_channels
-    stages, skips = [Stage(InputConv(params.in_channels, channels))], [channels]
-    for level, multiple in enumerate(params.channel_mult):
+    stages, skips = [Stage(InputConv(params.first_channels, channels))], [channels]
+    for level, width in enumerate(params.widths):
         if level:
             stages.append(Stage(Downsample(channels)))
             skips.append(channels)
         for _ in range(params.num_res_blocks):
-            width = params.model_channels * multiple
             cells: list[Cell] = [_res_block(params, channels, width)]
             if 2**level in params.attention_resolutions:
                 cells += _transformers(params, width)
@@ -157,22 +180,20 @@ def _down_stages(params: UNet3DParams) -> tuple[list[Stage], list[int]]:
 
 
 def _middle_stage(params: UNet3DParams) -> Stage:
-    width = params.model_channels * params.channel_mult[-1]
-    first, last = _res_block(params, width, width), _res_block(params, width, width)
+    width = params.widths[-1]
+    first, last = _res_block(params, width, width, middle=True), _res_block(params, width, width)
     return Stage(first, *_transformers(params, width), last)
 
 
 def _up_stages(params: UNet3DParams, skips: list[int]) -> list[Stage]:
     """Return the stages on the way up; each takes the last of ``skips`` not yet taken."""
     channels, left, stages = skips[-1], list(skips), []
-    for level in reversed(range(len(params.channel_mult))):
-        width = params.model_channels * params.channel_mult[level]
+    for level, width in reversed(list(enumerate(params.widths))):
         for index in range(params.num_res_blocks + 1):
             cells: list[Cell] = [_res_block(params, channels + left.pop(), width)]
             if 2**level in params.attention_resolutions:
                 cells += _transformers(params, width)
-            if level and index == params.num_res_blocks:
-                cells.append(Upsample(width))
-            stages.append(Stage(*cells))
+            last = level and index == params.num_res_blocks
+            stages.append(Stage(*cells, upsample=Upsample(width) if last else None))
             channels = width
     return stages
