@@ -7,6 +7,7 @@ layers in a list, :class:`Sequential` and :class:`Identity` keep the published i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,18 @@ def constant(array: np.ndarray) -> Any:
     from mindspore import Tensor
 
     return Tensor(array)
+
+
+def constant_function(compute: Callable[..., np.ndarray]) -> Callable[..., Any]:
+    """Decorate a numpy function of plain numbers so that networks can call it: a graph holds its result."""
+    if not REAL:
+        return compute
+    from mindspore import Tensor, ops
+
+    def constant(*numbers: Any) -> Any:
+        return Tensor(compute(*numbers))
+
+    return ops.constexpr(constant, name=compute.__name__)
 
 
 def torch_uniform(fan_in: int) -> Init:
@@ -69,13 +82,14 @@ class Conv2d(Cell):
         *,
         stride: int = 1,
         padding: tuple[int, int, int, int] | None = None,
+        bias: bool = True,
         init: Init | None = None,
     ) -> None:
         super().__init__()
         init = init or torch_uniform(in_channels * kernel * kernel)
         self.stride, self.padding = stride, padding or (kernel // 2,) * 4
         self.weight = parameter((out_channels, in_channels, kernel, kernel), init)
-        self.bias = parameter((out_channels,), init)
+        self.bias = parameter((out_channels,), init) if bias else None
 
     def construct(self, x: Any) -> Any:
         """Map (n in_channels h w) to (n out_channels h' w')."""
@@ -83,20 +97,31 @@ class Conv2d(Cell):
 
 
 class Conv3d(Cell):
-    """A 3D convolution of odd ``kernel`` (frames, height, width) that keeps the size."""
+    """A 3D convolution; ``kernel`` and ``stride`` are (frames, height, width).
+
+    ``padding`` is (front, back, top, bottom, left, right), by default what keeps the size at stride 1.
+    """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: tuple[int, int, int], init: Init | None = None
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: tuple[int, int, int],
+        *,
+        stride: tuple[int, int, int] = (1, 1, 1),
+        padding: tuple[int, ...] | None = None,
+        bias: bool = True,
+        init: Init | None = None,
     ) -> None:
         super().__init__()
         init = init or torch_uniform(in_channels * math.prod(kernel))
-        self.padding = tuple(k // 2 for k in kernel for _ in range(2))
+        self.stride, self.padding = stride, padding or tuple(k // 2 for k in kernel for _ in range(2))
         self.weight = parameter((out_channels, in_channels, *kernel), init)
-        self.bias = parameter((out_channels,), init)
+        self.bias = parameter((out_channels,), init) if bias else None
 
     def construct(self, x: Any) -> Any:
-        """Map (b in_channels f h w) to (b out_channels f h w)."""
-        return F.conv3d(x, self.weight, self.bias, padding=self.padding)
+        """Map (b in_channels f h w) to (b out_channels f' h' w')."""
+        return F.conv3d(x, self.weight, self.bias, self.stride, self.padding)
 
 
 class GroupNorm(Cell):
@@ -114,17 +139,30 @@ class GroupNorm(Cell):
 
 
 class LayerNorm(Cell):
-    """Normalises the last axis."""
+    """Normalises the last axis; without ``affine`` it has no parameters."""
 
-    def __init__(self, width: int, eps: float = 1e-5) -> None:
+    def __init__(self, width: int, eps: float = 1e-5, affine: bool = True) -> None:
         super().__init__()
         self.eps = eps
-        self.weight = parameter((width,), ONES)
-        self.bias = parameter((width,), ZEROS)
+        self.weight = parameter((width,), ONES) if affine else None
+        self.bias = parameter((width,), ZEROS) if affine else None
 
     def construct(self, x: Any) -> Any:
         """Normalise (... width)."""
         return F.layer_norm(x, self.weight, self.bias, self.eps)
+
+
+class RMSNorm(Cell):
+    """Divides by the root mean square of the last axis."""
+
+    def __init__(self, width: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = parameter((width,), ONES)
+
+    def construct(self, x: Any) -> Any:
+        """Normalise (... width)."""
+        return F.rms_norm(x, self.weight, self.eps)
 
 
 class Embedding(Cell):

@@ -60,11 +60,6 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
 silu, tanh = _fn.silu, mint.tanh
 
 
-def relu(x: Any) -> Any:
-    """Use the aclnn kernel."""
-    return _fn.relu(x)
-
-
 def leaky_relu(x: Any, slope: float) -> Any:
     """Use the aclnn kernel."""
     return _fn.leaky_relu(x, slope)

@@ -109,11 +109,6 @@ def tanh(x: Any) -> Any:
     return 2.0 * ops.sigmoid(2.0 * x) - 1.0
 
 
-def relu(x: Any) -> Any:
-    """Use the stock kernel."""
-    return ops.relu(x)
-
-
 def leaky_relu(x: Any, slope: float) -> Any:
     """Compose it: the kernel exists for Ascend only."""
     return ops.relu(x) - slope * ops.relu(-x)

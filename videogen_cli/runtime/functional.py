@@ -55,13 +55,13 @@ if REAL:
     attention, conv2d, conv3d = _target_ops.attention, _target_ops.conv2d, _target_ops.conv3d
     gelu, gelu_tanh, silu = _target_ops.gelu, _target_ops.gelu_tanh, _target_ops.silu
     group_norm, layer_norm, softmax = _target_ops.group_norm, _target_ops.layer_norm, _target_ops.softmax
-    relu, leaky_relu, max_pool2d = _target_ops.relu, _target_ops.leaky_relu, _target_ops.max_pool2d
+    leaky_relu, max_pool2d = _target_ops.leaky_relu, _target_ops.max_pool2d
     linear, tanh, upsample_nearest = _target_ops.linear, _target_ops.tanh, _target_ops.upsample_nearest
 
     _matmul_tb = ops.MatMul(transpose_b=True)
 
     sin, cos, exp, log, sqrt = ops.sin, ops.cos, ops.exp, ops.log, ops.sqrt
-    where, maximum, relu, stop_gradient = ops.where, ops.maximum, ops.relu, ops.stop_gradient
+    where, maximum, stop_gradient = ops.where, ops.maximum, ops.stop_gradient
 
     def geglu(x: Any) -> Any:
         """Return value * gelu(gate) (... d); ``x`` (... 2*d) holds the value in its first half, the gate after."""
