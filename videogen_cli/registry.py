@@ -28,6 +28,7 @@ class ComponentSpec:
     name: str
     build: str
     help: str = ""
+    samples: bool = True  # whether making videos needs it; others only convert, and serve the stages that name them
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,11 @@ class ModelSpec:
     presets_dir: Path | None = None
     default_preset: str = "tiny"
     source: str = ""  # paper and upstream repository
+
+    @property
+    def sampling_components(self) -> tuple[str, ...]:
+        """Return the names of the components that make videos."""
+        return tuple(component.name for component in self.components if component.samples)
 
     def component(self, name: str) -> ComponentSpec:
         """Return the component called ``name``."""

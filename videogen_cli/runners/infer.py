@@ -45,7 +45,7 @@ def run(request: InferRequest, plan: Plan, output: Output) -> list[dict[str, Any
     saved = _saved_latents(request.from_latents) if request.from_latents else None
     jobs = [job for job, _ in saved] if saved else _jobs(read_prompts(request), plan.config)
     folder = Path(request.output_dir) if request.output_dir else default_output_dir(plan.spec.name)
-    session = open_session(plan, output)
+    session = open_session(plan, output, only=plan.spec.sampling_components)
     write_text(folder / "config.yaml", config_yaml(plan.config))
     pipeline = kind(plan.config, session.cells)
     _compile(plan, pipeline, session, len(jobs), decode_only=bool(saved))
@@ -73,7 +73,7 @@ def _compile(plan: Plan, pipeline: Any, session: Session, jobs: int, *, decode_o
 
     sample, count = plan.config.sample, min(plan.config.sample.batch_size, jobs)
     sizes = (count, sample.num_frames, sample.height, sample.width)
-    params = [asdict(getattr(plan.config, component.name)) for component in plan.spec.components]
+    params = [asdict(getattr(plan.config, name)) for name in plan.spec.sampling_components]
     graphs.keep(plan.spec.name, params, sizes, sample.sampler, sample.guidance_scale == 1.0, decode_only)
     with session.compiling("the networks"):
         latents = np.zeros((1, *pipeline.latent_shape), np.float32)

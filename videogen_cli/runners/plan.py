@@ -132,7 +132,7 @@ def describe(plan: Plan, request: Request, verb: str) -> dict[str, Any]:
         pipeline_type(plan).check(plan.config)
     stage = plan.spec.stage(plan.stage) if plan.stage else None
     device = context.plan(plan.config.device)
-    sizes = component_sizes(plan, stage.trains + stage.frozen if stage else None)
+    sizes = component_sizes(plan, stage.trains + stage.frozen if stage else plan.spec.sampling_components)
     weights_bytes = sum(sizes.values()) * BYTES[device["dtype"]]
     trained = sum(sizes[name] for name in stage.trains) if stage else 0
     fresh = stage.trains if stage and plan.config.train.from_scratch else ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from videogen_cli.config import ModelConfig
-from videogen_cli.nets.params.clip import CLIPTextParams
+from videogen_cli.nets.params.clip import CLIPTextParams, OpenCLIPParams
 from videogen_cli.nets.params.unet3d import UNet3DParams
 from videogen_cli.nets.params.vae2d import AutoencoderKLParams
 from videogen_cli.registry import CheckpointSpec, ComponentSpec, ModelSpec, StageSpec
@@ -48,6 +48,7 @@ class T2VTurboConfig(ModelConfig):
     unet: UNet3DParams = field(default_factory=UNet3DParams)
     vae: AutoencoderKLParams = field(default_factory=AutoencoderKLParams)
     text: CLIPTextParams = field(default_factory=CLIPTextParams)
+    image_reward: OpenCLIPParams = field(default_factory=OpenCLIPParams)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     vae_loss: AutoencoderLossConfig = field(default_factory=AutoencoderLossConfig)
     tokenizer: str = "openclip"  # "openclip", or a tokenizers JSON file ("asset:..." ships with vgen)
@@ -66,6 +67,13 @@ _PARITY_COMPONENTS = (
     "ddim-solver",
     "tokenizer.openclip",
 )
+_REWARD_COMPONENTS = ("openclip", "reward.hps")
+
+
+def _functions(module: str, components: tuple[str, ...]) -> dict[str, str]:
+    """Return the parity functions of golden-case components: their names with underscores."""
+    return {name: f"{_HERE}.{module}:{name.replace('-', '_').replace('.', '_')}" for name in components}
+
 
 SPEC = ModelSpec(
     name="t2v-turbo",
@@ -77,6 +85,9 @@ SPEC = ModelSpec(
         ComponentSpec("text", "videogen_cli.nets.clip:CLIPText", "OpenCLIP text tower, penultimate layer"),
         ComponentSpec("unet", "videogen_cli.nets.unet3d:UNet3D", "3D UNet that predicts the noise"),
         ComponentSpec("vae", "videogen_cli.nets.vae2d:AutoencoderKL", "frame-wise autoencoder, 8x smaller latents"),
+        ComponentSpec(
+            "image_reward", "videogen_cli.nets.clip:OpenCLIP", "HPSv2.1, which scores frames in training", samples=False
+        ),
     ),
     pipeline=f"{_HERE}.pipeline:T2VTurboPipeline",
     stages=(
@@ -111,8 +122,25 @@ SPEC = ModelSpec(
             params=f"{_HERE}.params:component_params",
             help="T2V-Turbo's unet_lora.pt: low-rank factors of the student UNet",
         ),
+        CheckpointSpec(
+            "hps",
+            components=("image_reward",),
+            key_map=f"{_HERE}.reward_weights:HPS_KEYS",
+            params=f"{_HERE}.reward_weights:image_reward_params",
+            help="HPSv2.1's HPS_v2.1_compressed.pt, the image-text reward",
+        ),
+        CheckpointSpec(
+            "openclip",
+            components=("image_reward",),
+            key_map=f"{_HERE}.reward_weights:OPENCLIP_KEYS",
+            params=f"{_HERE}.reward_weights:image_reward_params",
+            help="OpenCLIP ViT-H-14's own weights, as another image-text reward",
+        ),
     ),
-    parity={name: f"{_HERE}.parity:{name.replace('-', '_').replace('.', '_')}" for name in _PARITY_COMPONENTS},
+    parity={
+        **_functions("parity", _PARITY_COMPONENTS),
+        **_functions("parity_rewards", _REWARD_COMPONENTS),
+    },
     device={
         "ascend": {"mode": "graph", "jit_level": "O1", "dtype": "fp16", "recompute": True},
         "cpu": {"mode": "graph", "dtype": "fp32"},
