@@ -67,6 +67,10 @@ def layer_norm(x, w, b):
     return F.layer_norm(x, w, b, 1e-5)
 
 
+def layer_norm_plain(x):
+    return F.layer_norm(x, None, None, 1e-5)
+
+
 def softmax(x):
     return F.softmax(x, -1)
 
@@ -157,6 +161,7 @@ CASES = {
         lambda x, w, b: R.layer_norm(x, w, b, 1e-5),
         [a(2, 5, 7) * 2 - 4, a(7), a(7)],
     ),
+    "layer_norm-plain": (layer_norm_plain, lambda x: R.layer_norm(x, 1.0, 0.0, 1e-5), [a(2, 5, 7) * 2 - 4]),
     "silu": (F.silu, R.silu, [a(3, 5, 7) * 4]),
     "relu": (F.relu, lambda x: np.maximum(x, 0), [a(3, 5, 7)]),
     "gelu": (F.gelu, R.gelu, [a(3, 50, 7) * 3]),

@@ -27,13 +27,31 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return _fn.linear(x.astype(DTYPE), weight.astype(DTYPE), _cast(bias))
 
 
-def conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = (0, 0, 0, 0)) -> Any:
+def conv2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = (0, 0, 0, 0),
+    dilation: int = 1,
+    groups: int = 1,
+) -> Any:
     """Convolve; padding that differs between sides is added first."""
     top, bottom, left, right = padding
+    x, kernel = x.astype(DTYPE), weight.astype(DTYPE)
     if top == bottom and left == right:
-        return _fn.conv2d(x.astype(DTYPE), weight.astype(DTYPE), _cast(bias), stride, (top, left))
-    padded = _fn.pad(x.astype(DTYPE), (left, right, top, bottom))
-    return _fn.conv2d(padded, weight.astype(DTYPE), _cast(bias), stride)
+        return _fn.conv2d(x, kernel, _cast(bias), stride, (top, left), dilation, groups)
+    return _fn.conv2d(_fn.pad(x, (left, right, top, bottom)), kernel, _cast(bias), stride, 0, dilation, groups)
+
+
+def conv_transpose2d(x: Any, weight: Any, bias: Any = None, stride: int = 1, padding: int = 0) -> Any:
+    """Use the aclnn kernel."""
+    return _fn.conv_transpose2d(x.astype(DTYPE), weight.astype(DTYPE), _cast(bias), stride, padding)
+
+
+def depthwise_conv2d(x: Any, weight: Any, padding: Any = (0, 0, 0, 0)) -> Any:
+    """Convolve in as many groups as there are channels."""
+    return conv2d(x, weight, None, 1, padding, 1, weight.shape[0])
 
 
 def conv3d(x: Any, weight: Any, bias: Any = None, stride: Any = (1, 1, 1), padding: Any = (0, 0, 0, 0, 0, 0)) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import mindspore.ops
 from mindspore import nn
 
-from videogen_cli.runtime.cpu_conv import convolution
+from videogen_cli.runtime.cpu_conv import convolution, transposed_convolution
 from videogen_cli.runtime.cpu_norm import group_norm_cell
 
 ops: Any = mindspore.ops  # its annotations do not know that operators return tensors
@@ -32,10 +32,30 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return out.reshape((*x.shape[:-1], weight.shape[0]))
 
 
-def conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = (0, 0, 0, 0)) -> Any:
+def conv2d(
+    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = (0, 0, 0, 0), dilation: int = 1
+) -> Any:
     """See :mod:`videogen_cli.runtime.cpu_conv`."""
     steps = (stride, stride) if isinstance(stride, int) else stride
-    return convolution(x, weight, bias, steps, padding)
+    return convolution(x, weight, bias, steps, padding, (dilation, dilation))
+
+
+def conv_transpose2d(x: Any, weight: Any, bias: Any = None, stride: int = 1, padding: int = 0) -> Any:
+    """See :mod:`videogen_cli.runtime.cpu_conv`."""
+    return transposed_convolution(x, weight, bias, (stride, stride), (padding, padding, padding, padding))
+
+
+def depthwise_conv2d(x: Any, weight: Any, padding: Any = (0, 0, 0, 0)) -> Any:
+    """Add up the taps' products: gathered rows would be as many times the input as there are taps."""
+    top, bottom, left, right = padding
+    x = ops.pad(x, (left, right, top, bottom))
+    rows, columns = x.shape[2] - weight.shape[2] + 1, x.shape[3] - weight.shape[3] + 1
+    total: Any = 0.0
+    for i in range(weight.shape[2]):
+        for j in range(weight.shape[3]):
+            tap = weight[:, 0, i, j].reshape(1, -1, 1, 1)
+            total = total + x[:, :, i : i + rows, j : j + columns] * tap
+    return total
 
 
 def conv3d(x: Any, weight: Any, bias: Any = None, stride: Any = (1, 1, 1), padding: Any = (0, 0, 0, 0, 0, 0)) -> Any:

@@ -6,8 +6,12 @@ differentiable. The formulations are chosen once, when this module is first impo
 
 ``linear(x, weight, bias=None)``
     x (... i) times weight (o i) transposed, plus bias (o): (... o).
-``conv2d(x, weight, bias=None, stride=1, padding=(top, bottom, left, right))``
-    x (b c h w), weight (o c kh kw), zeros around: (b o h' w').
+``conv2d(x, weight, bias=None, stride=1, padding=(top, bottom, left, right), dilation=1)``
+    x (b c h w), weight (o c kh kw), zeros around, taps ``dilation`` apart: (b o h' w').
+``depthwise_conv2d(x, weight, padding=(top, bottom, left, right))``
+    x (b c h w), a kernel of its own for each channel, weight (c 1 kh kw): (b c h' w').
+``conv_transpose2d(x, weight, bias=None, stride=1, padding=0)``
+    the gradient of a convolution: x (b c h w), weight (c o kh kw), ``padding`` cut off every side: (b o h' w').
 ``conv3d(x, weight, bias=None, stride=(1, 1, 1), padding=(front, back, top, bottom, left, right))``
     x (b c f h w), weight (o c kf kh kw), zeros around: (b o f' h' w').
 ``group_norm(x, groups, weight, bias, eps)``
@@ -56,10 +60,12 @@ if REAL:
     gelu, gelu_tanh, silu = _target_ops.gelu, _target_ops.gelu_tanh, _target_ops.silu
     group_norm, layer_norm, softmax = _target_ops.group_norm, _target_ops.layer_norm, _target_ops.softmax
     leaky_relu, max_pool2d = _target_ops.leaky_relu, _target_ops.max_pool2d
+    conv_transpose2d, depthwise_conv2d = _target_ops.conv_transpose2d, _target_ops.depthwise_conv2d
     linear, tanh, upsample_nearest = _target_ops.linear, _target_ops.tanh, _target_ops.upsample_nearest
 
     _matmul_tb = ops.MatMul(transpose_b=True)
 
+    relu, sigmoid = ops.relu, ops.sigmoid
     sin, cos, exp, log, sqrt = ops.sin, ops.cos, ops.exp, ops.log, ops.sqrt
     where, maximum, stop_gradient = ops.where, ops.maximum, ops.stop_gradient
 
