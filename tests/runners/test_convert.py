@@ -217,3 +217,16 @@ def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
     assert process.returncode == 143, errors
     assert "stopped by SIGTERM" in errors and "Traceback" not in errors
     assert not list(target.parent.iterdir())
+
+
+def test_a_dry_run_sizes_a_published_model_without_weights(tmp_path: Path) -> None:
+    source = manifest("VideoCrafter2-model.ckpt.json.gz")
+    result = convert("vc2", source, dry_run=True)
+    estimate = result["estimate"]
+    assert result["account"]["ok"] and result["model"] == "t2v-turbo"
+    assert result["source_params"] == json.loads(gzip.decompress(source.read_bytes()))["params"]
+    assert estimate["params"] == sum(estimate["params_by_component"].values()) < result["source_params"]
+    assert set(estimate["params_by_component"]) == {"unet", "vae", "text"}
+    half = convert("vc2", source, tmp_path / "x.safetensors", dry_run=True, dtype="fp16")
+    assert half["estimate"]["bytes"] == 2 * estimate["params"]
+    assert not list(tmp_path.iterdir())

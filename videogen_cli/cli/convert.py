@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from videogen_cli.cli.common import Debug, Json, Preset
+from videogen_cli.cli.common import Debug, DryRun, Json, Preset
 from videogen_cli.output import Output
 from videogen_cli.runners import convert as runner
 
@@ -33,7 +33,7 @@ def convert(
     type_: Annotated[
         str, typer.Option("--type", help="raw (any container, names kept), or a type that 'vgen show MODEL' lists.")
     ],
-    source: Annotated[Path, typer.Option(help="File, index, or folder; with --check also a manifest (*.json[.gz]).")],
+    source: Annotated[Path, typer.Option(help="File, index, or folder; with --check or --dry-run also a manifest.")],
     target: Annotated[
         Path | None, typer.Option(help="FILE.safetensors, or FILE.ckpt for MindSpore's container.")
     ] = None,
@@ -54,6 +54,7 @@ def convert(
         str | None, typer.Option(help="Key of the weight dictionary in the file, when there are several (e.g. ema).")
     ] = None,
     export: Annotated[bool, typer.Option("--export", help="The other way: from our names to the original's.")] = False,
+    dry_run: DryRun = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -75,5 +76,6 @@ def convert(
         overrides=set_ or (),
         root=root,
         export=export,
+        dry_run=dry_run,
     )
     runner.run(request, Output(json=json, debug=debug))

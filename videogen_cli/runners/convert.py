@@ -18,7 +18,7 @@ from videogen_cli.errors import UsageError, WeightsError, did_you_mean
 from videogen_cli.files import sha256_file
 from videogen_cli.registry import CheckpointSpec, ModelSpec, load_attr, model_names, resolve_config, spec
 from videogen_cli.weights import Checkpoint, open_checkpoint
-from videogen_cli.weights.dtypes import CAST_TARGETS
+from videogen_cli.weights.dtypes import CAST_TARGETS, DTYPES, written_type
 from videogen_cli.weights.keymap import Account
 from videogen_cli.weights.names import errors_at
 from videogen_cli.weights.recognise import recognise
@@ -48,6 +48,12 @@ class ConvertRequest:
     overrides: Sequence[str] = ()
     root: str | None = None
     export: bool = False
+    dry_run: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether files are to be written."""
+        return not (self.check or self.dry_run)
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def run(request: ConvertRequest, output: Output) -> dict[str, Any]:
         model, kind = find_type(request.type, request.model)
         plan = _plan_export(request, model, kind) if request.export else _plan_import(request, model, kind)
     result = _describe(request, plan)
-    if plan.account.ok and not request.check:
+    if plan.account.ok and request.writes:
         result |= _write(request, plan, output)
     output.table(f"Keys of {request.source.name}", ("", "keys", ""), plan.account.rows())
     if not plan.account.ok:
@@ -92,7 +98,7 @@ def run(request: ConvertRequest, output: Output) -> dict[str, Any]:
 
 
 def _check_request(request: ConvertRequest) -> None:
-    if request.check == (request.target is not None):
+    if not request.dry_run and request.check == (request.target is not None):
         raise UsageError("give --target FILE to convert, or --check to account only", where="--target")
     if request.dtype and request.dtype not in CAST_TARGETS:
         raise UsageError(f"'{request.dtype}' is not one of {', '.join(CAST_TARGETS)}", where="--dtype")
@@ -204,7 +210,7 @@ def _original_params(request: ConvertRequest, checkpoint: Checkpoint) -> Mapping
 
 
 def _require_numbers(checkpoint: Checkpoint, request: ConvertRequest) -> None:
-    if checkpoint.container == "manifest" and not request.check:
+    if checkpoint.container == "manifest" and request.writes:
         hint = "Add --check, or give the file it describes."
         raise UsageError("is a manifest, which has no numbers to convert", where=str(request.source), hint=hint)
 
@@ -237,16 +243,28 @@ def _describe(request: ConvertRequest, plan: _Plan) -> dict[str, Any]:
     checkpoint = plan.checkpoint
     return {
         "verb": "convert",
+        "model": plan.labels.get("model"),
         "type": request.type,
         "source": str(request.source),
         "container": checkpoint.container,
         "weights_root": checkpoint.weights_root,
         **({"other_weights": checkpoint.others} if checkpoint.others else {}),
         **({"placeholders": checkpoint.unknown_globals} if checkpoint.unknown_globals else {}),
+        "source_params": sum(tensor.size for tensor in checkpoint.tensors.values()),
         "tensors": len(plan.tensors),
-        "parameters": sum(tensor.size for tensor in plan.tensors.values()),
+        "estimate": _estimate(plan.tensors, request.dtype),
         "account": plan.account.to_dict(),
     }
+
+
+def _estimate(tensors: Mapping[str, LazyTensor], dtype: str | None) -> dict[str, Any]:
+    """Return how many numbers each component has, and the bytes of all of them when written."""
+    sizes: dict[str, int] = {}
+    for name, tensor in tensors.items():
+        component = name.partition(".")[0]
+        sizes[component] = sizes.get(component, 0) + tensor.size
+    written = sum(tensor.size * DTYPES[written_type(tensor.dtype, dtype)].itemsize for tensor in tensors.values())
+    return {"params": sum(sizes.values()), "params_by_component": sizes, "bytes": written}
 
 
 def _write(request: ConvertRequest, plan: _Plan, output: Output) -> dict[str, Any]:

@@ -62,6 +62,11 @@ BY_NUMPY = {item.numpy: item for item in _TABLE if item.name not in ("bfloat16",
 CAST_TARGETS = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
+def written_type(dtype: str, cast: str | None) -> str:
+    """Return what a tensor of ``dtype`` is written as: real numbers are cast if asked for (fp32, fp16, bf16)."""
+    return CAST_TARGETS[cast] if cast and DTYPES[dtype].floating else dtype
+
+
 def bfloat16_to_float32(bits: np.ndarray) -> np.ndarray:
     """Widen bfloat16 bits (uint16) to float32; exact."""
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)

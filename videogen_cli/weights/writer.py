@@ -17,7 +17,7 @@ import numpy as np
 
 from videogen_cli.errors import DiskError, WeightsError
 from videogen_cli.files import atomic_path, existing_parent
-from videogen_cli.weights.dtypes import CAST_TARGETS, DTYPES, cast
+from videogen_cli.weights.dtypes import DTYPES, cast, written_type
 from videogen_cli.weights.names import plain
 from videogen_cli.weights.tensor import LazyTensor, from_array
 
@@ -142,8 +142,7 @@ def _items(tensors: Mapping[str, LazyTensor | np.ndarray], dtype: str | None, co
     items = []
     for name, value in tensors.items():
         tensor = value if isinstance(value, LazyTensor) else from_array(value)
-        kind = DTYPES[tensor.dtype]
-        target = CAST_TARGETS[dtype] if dtype and kind.floating else tensor.dtype
+        target = written_type(tensor.dtype, dtype)
         if not getattr(DTYPES[target], container):
             raise WeightsError(f"'{plain(name)}' is {target}, which {container} files cannot hold")
         if name == "__metadata__" or not _is_unicode(name):
