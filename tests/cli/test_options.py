@@ -12,7 +12,7 @@ OPTIONS = {
     " --fps --num-videos --negative-prompt --input --save-latents --from-latents --format",
     "train": f"{COMMON} --stage --resume",
     "convert": "--type --source --target --check --dtype --model --component --params --preset --set --root --export"
-    " --json --debug",
+    " --dry-run --json --debug",
     "validate": "dataset --root --timeout --workers --json --debug",
     "ls": "--json --debug",
     "show": "model overrides --preset --stage --config -c --components --checkpoints --json --debug",
