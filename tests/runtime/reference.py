@@ -20,6 +20,29 @@ def convolution(x, weight, bias, stride, padding):
     return out + bias.reshape(-1, *[1] * len(kernel))
 
 
+def spread(weight, dilation):
+    """Put zeros between a kernel's taps."""
+    o, i, h, w = weight.shape
+    out = np.zeros((o, i, (h - 1) * dilation + 1, (w - 1) * dilation + 1))
+    out[:, :, ::dilation, ::dilation] = weight
+    return out
+
+
+def depthwise(x, weight, padding):
+    parts = [convolution(x[:, i : i + 1], weight[i : i + 1], np.zeros(1), (1, 1), padding) for i in range(len(weight))]
+    return np.concatenate(parts, 1)
+
+
+def transposed_convolution(x, weight, bias, stride, padding):
+    """x (b c h w), weight (c o kh kw): every input adds the kernel times itself to the output."""
+    b, _, h, w = x.shape
+    out = np.zeros((b, weight.shape[1], (h - 1) * stride + weight.shape[2], (w - 1) * stride + weight.shape[3]))
+    for i, j in np.ndindex(h, w):
+        window = out[:, :, i * stride : i * stride + weight.shape[2], j * stride : j * stride + weight.shape[3]]
+        window += np.einsum("bc,cokl->bokl", x[:, :, i, j], weight)
+    return out[:, :, padding : out.shape[2] - padding, padding : out.shape[3] - padding] + bias.reshape(-1, 1, 1)
+
+
 def group_norm(x, groups, weight, bias, eps):
     rows = x.reshape(x.shape[0], groups, -1)
     rows = (rows - rows.mean(-1, keepdims=True)) / np.sqrt(rows.var(-1, keepdims=True) + eps)

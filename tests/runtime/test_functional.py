@@ -43,6 +43,22 @@ def conv2d_2x2(x, w, b):
     return F.conv2d(x, w, b, (1, 1), (1, 1, 1, 1))
 
 
+def conv2d_dilated(x, w, b):
+    return F.conv2d(x, w, b, 1, (3, 3, 3, 3), 3)
+
+
+def conv_transpose2d_apart(x, w, b):
+    return F.conv_transpose2d(x, w, b, 3)
+
+
+def conv_transpose2d_overlapping(x, w, b):
+    return F.conv_transpose2d(x, w, b, 2, 1)
+
+
+def depthwise_conv2d(x, w):
+    return F.depthwise_conv2d(x, w, (2, 1, 2, 0))
+
+
 def conv3d_temporal(x, w, b):
     return F.conv3d(x, w, b, (1, 1, 1), (1, 1, 0, 0, 0, 0))
 
@@ -131,6 +147,26 @@ CASES = {
         lambda x, w, b: R.convolution(x, w, b, (1, 1), (1, 1, 1, 1)),
         [a(3, 4, 2, 2), a(5, 4, 3, 3), a(5)],
     ),
+    "conv2d-dilated": (
+        conv2d_dilated,
+        lambda x, w, b: R.convolution(x, R.spread(w, 3), b, (1, 1), (3, 3, 3, 3)),
+        [a(2, 2, 4, 5), a(3, 2, 3, 3), a(3)],
+    ),
+    "conv_transpose2d-apart": (
+        conv_transpose2d_apart,
+        lambda x, w, b: R.transposed_convolution(x, w, b, 3, 0),
+        [a(2, 2, 2, 3), a(2, 3, 3, 3), a(3)],
+    ),
+    "conv_transpose2d-overlapping": (
+        conv_transpose2d_overlapping,
+        lambda x, w, b: R.transposed_convolution(x, w, b, 2, 1),
+        [a(2, 2, 2, 3), a(2, 3, 4, 4), a(3)],
+    ),
+    "depthwise_conv2d": (
+        depthwise_conv2d,
+        lambda x, w: R.depthwise(x, w, (2, 1, 2, 0)),
+        [a(2, 3, 4, 5), a(3, 1, 4, 3)],
+    ),
     "conv3d-temporal": (
         conv3d_temporal,
         lambda x, w, b: R.convolution(x, w, b, (1, 1, 1), (1, 1, 0, 0, 0, 0)),
@@ -162,6 +198,7 @@ CASES = {
         [a(2, 5, 7) * 2 - 4, a(7), a(7)],
     ),
     "layer_norm-plain": (layer_norm_plain, lambda x: R.layer_norm(x, 1.0, 0.0, 1e-5), [a(2, 5, 7) * 2 - 4]),
+    "sigmoid": (F.sigmoid, lambda x: 1 / (1 + np.exp(-x)), [a(3, 5, 7) * 4]),
     "silu": (F.silu, R.silu, [a(3, 5, 7) * 4]),
     "relu": (F.relu, lambda x: np.maximum(x, 0), [a(3, 5, 7)]),
     "gelu": (F.gelu, R.gelu, [a(3, 50, 7) * 3]),

@@ -37,7 +37,11 @@ _matmul_ta = ops.MatMul(transpose_a=True)
 
 @lru_cache(maxsize=256)
 def row_tables(
-    size: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]
+    size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Say which input point each tap of each output point reads, and the reverse.
 
@@ -46,17 +50,20 @@ def row_tables(
         kernel: taps along each axis.
         stride: along each axis.
         padding: (before, after) for each axis in turn.
+        dilation: distance between taps along each axis; empty = 1.
 
     Returns:
         Two int32 arrays: (outputs, taps) of input points, where the number of inputs means zero, and (inputs, taps)
         of output points, where the number of outputs means zero.
     """
     before, after = padding[::2], padding[1::2]
-    extent = [(s + p + q - k) // d + 1 for s, p, q, k, d in zip(size, before, after, kernel, stride, strict=True)]
+    dilation = dilation or (1,) * len(size)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    extent = [(s + p + q - k) // d + 1 for s, p, q, k, d in zip(size, before, after, reach, stride, strict=True)]
     outputs = np.indices(extent).reshape(len(size), -1, 1)
     taps = np.indices(kernel).reshape(len(size), 1, -1)
     axis = (len(size), 1, 1)
-    points = outputs * np.reshape(stride, axis) + taps - np.reshape(before, axis)
+    points = outputs * np.reshape(stride, axis) + taps * np.reshape(dilation, axis) - np.reshape(before, axis)
     inside = ((points >= 0) & (points < np.reshape(size, axis))).all(0)
     flat = np.asarray(np.ravel_multi_index(tuple(np.where(inside, points, 0)), size))
     forward = np.where(inside, flat, int(np.prod(size))).astype(np.int32)
@@ -67,9 +74,11 @@ def row_tables(
 
 
 @ops.constexpr
-def _rows(size: Any, kernel: Any, stride: Any, padding: Any, first: int, last: int, reverse: bool) -> Any:
+def _rows(
+    size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, first: int, last: int, reverse: bool
+) -> Any:
     """Return the flat table for taps ``first`` to ``last`` as a constant of the graph."""
-    table = row_tables(tuple(size), tuple(kernel), tuple(stride), tuple(padding))[reverse]
+    table = row_tables(tuple(size), tuple(kernel), tuple(stride), tuple(padding), tuple(dilation))[reverse]
     return ms.Tensor(np.ascontiguousarray(table[:, first:last]).reshape(-1))
 
 
@@ -102,7 +111,7 @@ def _gathered(rows: Any, table: Any, taps: int) -> Any:
 _gathered_product: Any = GatheredProduct()
 
 
-def convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any) -> Any:
+def convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any = ()) -> Any:
     """Convolve over any number of spatial axes.
 
     Args:
@@ -111,26 +120,58 @@ def convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any) -> An
         bias: (o) or None.
         stride: one number per spatial axis.
         padding: (before, after) for each spatial axis in turn.
+        dilation: distance between taps, one number per spatial axis; empty = 1.
 
     Returns:
         (b o ...).
     """
     size, kernel = x.shape[2:], weight.shape[2:]
-    b, c, o = x.shape[0], x.shape[1], weight.shape[0]
     extent = ()
-    points, taps = 1, 1
     for axis in range(len(size)):
-        out = (size[axis] + padding[2 * axis] + padding[2 * axis + 1] - kernel[axis]) // stride[axis] + 1
+        reach = (kernel[axis] - 1) * (dilation[axis] if dilation else 1) + 1
+        out = (size[axis] + padding[2 * axis] + padding[2 * axis + 1] - reach) // stride[axis] + 1
         extent += (out,)
-        points, taps = points * out, taps * kernel[axis]
+    matrix = weight.reshape(weight.shape[0], weight.shape[1], -1).transpose(2, 1, 0)
+    return _multiplied(x, matrix, bias, extent, (size, kernel, stride, padding, dilation), False)
+
+
+def transposed_convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any) -> Any:
+    """Spread every input over what a convolution from the output's size to the input's would have read for it.
+
+    Args:
+        x: (b c ...).
+        weight: (c o ...).
+        bias: (o) or None.
+        stride: one number per spatial axis.
+        padding: (before, after) for each spatial axis in turn, cut off the output.
+
+    Returns:
+        (b o ...).
+    """
+    kernel = weight.shape[2:]
+    extent = ()
+    for axis in range(len(kernel)):
+        spread = (x.shape[2 + axis] - 1) * stride[axis] + kernel[axis]
+        extent += (spread - padding[2 * axis] - padding[2 * axis + 1],)
+    matrix = weight.reshape(weight.shape[0], weight.shape[1], -1).transpose(2, 0, 1)
+    return _multiplied(x, matrix, bias, extent, (extent, kernel, stride, padding, ()), True)
+
+
+def _multiplied(x: Any, matrix: Any, bias: Any, extent: Any, geometry: Any, reverse: bool) -> Any:
+    """Gather and multiply by matrix (taps c o), with the tables of a convolution, or with both in reverse."""
+    size, kernel, stride, padding, dilation = geometry
+    b, c, taps, o = x.shape[0], x.shape[1], matrix.shape[0], matrix.shape[2]
+    points = 1
+    for out in extent:
+        points = points * out
     step = taps if 4 * b * points * taps * c <= _MAX_GATHERED_BYTES else taps // kernel[0]
     rows = x.reshape(b, c, -1).transpose(0, 2, 1)
-    matrix = weight.reshape(o, c, taps).transpose(2, 1, 0)
     total: Any = None
     for first in range(0, taps, step):
-        forward = _rows(size, kernel, stride, padding, first, first + step, False)
-        backward = _rows(size, kernel, stride, padding, first, first + step, True)
-        part = _gathered_product(rows, matrix[first : first + step], forward, backward)
+        last = first + step
+        forward = _rows(size, kernel, stride, padding, dilation, first, last, reverse)
+        backward = _rows(size, kernel, stride, padding, dilation, first, last, not reverse)
+        part = _gathered_product(rows, matrix[first:last], forward, backward)
         total = part if total is None else total + part
     if bias is not None:
         total = total + bias

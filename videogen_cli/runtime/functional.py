@@ -36,6 +36,8 @@ differentiable. The formulations are chosen once, when this module is first impo
     x (... d) divided by the root of its mean square over the last axis, times weight (d).
 ``resize(x, size, kernel="bicubic", antialias=False, align_corners=False)``
     x (... h w) to (... *size), see :mod:`.resampling`.
+``average_pool(x, size)``
+    x (... h w) to the means (... *size) over windows as equal as whole pixels allow (torch's adaptive_avg_pool2d).
 """
 
 from __future__ import annotations
@@ -143,6 +145,13 @@ if REAL:
         """Multiply with the matrices of both axes."""
         rows = resampling(x.shape[-2], size[0], kernel, antialias, align_corners)
         return resample(x, rows, resampling(x.shape[-1], size[1], kernel, antialias, align_corners))
+
+    def average_pool(x: Any, size: Any) -> Any:
+        """Reduce where windows are equal; else multiply with the matrices of both axes."""
+        (*lead, h, w), (rows, columns) = x.shape, size
+        if h % rows == 0 and w % columns == 0:
+            return x.reshape(-1, rows, h // rows, columns, w // columns).mean((2, 4)).reshape((*lead, rows, columns))
+        return resize(x, size, "area")
 
     def embedding(ids: Any, table: Any) -> Any:
         """Return the rows of ``table`` (v d) at integer ``ids`` (...) as (... d)."""
