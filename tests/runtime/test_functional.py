@@ -125,6 +125,7 @@ def mean(x):
 
 # name -> (operator on tensors, the same in numpy, inputs)
 CASES = {
+    "matmul": (F.matmul, np.matmul, [a(2, 3, 4, 5), a(2, 3, 5, 6)]),
     "linear": (F.linear, lambda x, w, b: x @ w.T + b, [a(2, 3, 5), a(7, 5), a(7)]),
     "linear-no-bias": (F.linear, lambda x, w: x @ w.T, [a(3, 5), a(7, 5)]),
     "conv2d-same": (

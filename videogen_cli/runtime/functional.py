@@ -84,6 +84,10 @@ if REAL:
         """Join tensors along ``axis``."""
         return ops.concat(parts, axis)
 
+    def matmul(x: Any, y: Any) -> Any:
+        """Return the products (... n m) of matrices x (... n k) and y (... k m)."""
+        return ops.matmul(x, y)
+
     def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         """Return the mean over ``axis`` (an int, a tuple, or None for all)."""
         return ops.mean(x, axis, keepdims)
