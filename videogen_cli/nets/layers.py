@@ -82,18 +82,34 @@ class Conv2d(Cell):
         *,
         stride: int = 1,
         padding: tuple[int, int, int, int] | None = None,
+        dilation: int = 1,
         bias: bool = True,
         init: Init | None = None,
     ) -> None:
         super().__init__()
         init = init or torch_uniform(in_channels * kernel * kernel)
-        self.stride, self.padding = stride, padding or (kernel // 2,) * 4
+        self.stride, self.padding, self.dilation = stride, padding or (kernel // 2 * dilation,) * 4, dilation
         self.weight = parameter((out_channels, in_channels, kernel, kernel), init)
         self.bias = parameter((out_channels,), init) if bias else None
 
     def construct(self, x: Any) -> Any:
         """Map (n in_channels h w) to (n out_channels h' w')."""
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
+
+
+class ConvTranspose2d(Cell):
+    """A transposed 2D convolution; ``padding`` is cut off every side."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, padding: int = 0) -> None:
+        super().__init__()
+        init = torch_uniform(out_channels * kernel * kernel)
+        self.stride, self.padding = stride, padding
+        self.weight = parameter((in_channels, out_channels, kernel, kernel), init)
+        self.bias = parameter((out_channels,), init)
+
+    def construct(self, x: Any) -> Any:
+        """Map (n in_channels h w) to (n out_channels h' w')."""
+        return F.conv_transpose2d(x, self.weight, self.bias, self.stride, self.padding)
 
 
 class Conv3d(Cell):
@@ -183,6 +199,22 @@ class SiLU(Cell):
     def construct(self, x: Any) -> Any:
         """Map any shape to itself."""
         return F.silu(x)
+
+
+class ReLU(Cell):
+    """Positive values as they are, negative ones as 0."""
+
+    def construct(self, x: Any) -> Any:
+        """Map any shape to itself."""
+        return F.relu(x)
+
+
+class GELU(Cell):
+    """The exact GELU."""
+
+    def construct(self, x: Any) -> Any:
+        """Map any shape to itself."""
+        return F.gelu(x)
 
 
 class Identity(Cell):
