@@ -7,7 +7,7 @@ import pytest
 
 from videogen_cli.errors import WeightsError
 from videogen_cli.models.t2v_turbo.weights import VC2_KEYS
-from videogen_cli.weights.keymap import KeyMap, ignore, rename, split, stack
+from videogen_cli.weights.keymap import KeyMap, alias, ignore, rename, split, stack
 from videogen_cli.weights.layouts import UnitAxes
 from videogen_cli.weights.tensor import from_array
 
@@ -66,6 +66,21 @@ def test_export_is_the_inverse() -> None:
     assert exported.tensors["head.b"].numpy().tolist() == [1, 1, 1]
     with pytest.raises(WeightsError, match=r"'tail.w' has no name"):
         MAP.export({"tail.w": from_array(np.zeros(1))})
+
+
+TIED = KeyMap((rename("shared", "net.table"), alias("embed", "net.table", of="shared"), rename("{*}", "net.{*}")))
+
+
+def test_a_tensor_under_two_names() -> None:
+    both = TIED.account(tensors(embed=(2,), shared=(2,)), {"net.table": (2,)})
+    assert both.ok
+    assert both.used == {"net.table": ("shared",)}
+    assert both.ignored == {"embed": "the same tensor as shared"}
+    assert set(TIED.export(both.tensors, both.metadata).used) == {"shared", "embed"}
+    one = TIED.account(tensors(embed=(2,)), {"net.table": (2,)})
+    assert one.ok
+    assert one.used == {"net.table": ("embed",)}
+    assert set(TIED.export(one.tensors, one.metadata).used) == {"shared"}
 
 
 LAYOUTS = KeyMap(

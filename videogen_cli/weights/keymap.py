@@ -23,6 +23,7 @@ from videogen_cli.weights.tensor import LazyTensor
 
 Shape = tuple[int, ...]
 _MAX_LISTED = 4
+_ALIASES = "aliases"  # where a converted file says which second names it had
 
 
 def _regex(pattern: str) -> re.Pattern[str]:
@@ -42,7 +43,7 @@ class Rule:
     """One line of a key map: the original's names, ours, and the change of layout between them.
 
     Several patterns are stacked into one target, several targets are parts of one pattern, both along the first axis.
-    Without a target the key is ignored for ``reason``.
+    Without a target the key is ignored for ``reason``; with both it is, where the target has its weight already.
     """
 
     patterns: tuple[str, ...]
@@ -79,6 +80,11 @@ def split(pattern: str, targets: Sequence[str], axes: UnitAxes = SAME) -> Rule:
 def ignore(pattern: str, reason: str) -> Rule:
     """Say that keys matching ``pattern`` are not needed, and why."""
     return Rule((pattern,), reason=reason)
+
+
+def alias(pattern: str, target: str, of: str) -> Rule:
+    """Say that keys matching ``pattern`` hold the same tensor as ``of``, which becomes ``target`` where both are."""
+    return Rule((pattern,), (target,), reason=f"the same tensor as {of}")
 
 
 @dataclass(frozen=True)
@@ -234,10 +240,10 @@ class KeyMap:
         components = {name.partition(".")[0] for name in targets}
         groups: dict[tuple[str, ...], dict[int, str]] = {}  # our names -> part -> key
         rules: dict[tuple[str, ...], Rule] = {}
-        for key in tensors:
-            match = self.resolve(key)
+        matches = {key: self.resolve(key) for key in tensors}
+        for key, match in sorted(matches.items(), key=lambda item: _is_alias(item[1])):  # aliases give way
             names = tuple(match.targets) if match else ()
-            if match and not names:
+            if match and (not names or (_is_alias(match) and names in groups)):
                 result.ignored[key] = match.rule.reason
             elif names and names[0].partition(".")[0] not in components:
                 result.ignored[key] = f"{names[0].partition('.')[0]} is not asked for"
@@ -252,6 +258,8 @@ class KeyMap:
             )
         placed = {*result.used, *(item.target for item in result.mismatched)}
         optional = [_regex(pattern) for pattern in self.optional]
+        if aliases := [key for key in result.ignored if _is_alias(matches[key])]:
+            result.metadata[_ALIASES] = ",".join(aliases)
         result.missing = [t for t in targets if t not in placed and not any(p.fullmatch(t) for p in optional)]
         for key in list(result.unexpected)[:_MAX_LISTED]:
             result.unexpected[key] = nearest(key, (self.source_name(t) for t in targets))
@@ -286,6 +294,9 @@ class KeyMap:
             whole = parts if len(sources) == 1 else divided(parts[0], len(sources))
             for source, part in zip(sources, whole if len(ours) == 1 else [stacked(parts)], strict=True):
                 result.use(source, ours, part)
+        for key in filter(None, (found or {}).get(_ALIASES, "").split(",")):
+            if (match := self.resolve(key)) and match.targets[0] in tensors:
+                result.use(key, match.targets, tensors[match.targets[0]])
         return result
 
     def _backwards(self, target: str) -> tuple[Rule, list[str], list[str]] | None:
@@ -298,6 +309,10 @@ class KeyMap:
                     if back and target in back.targets:
                         return rule, sources, back.targets
         return None
+
+
+def _is_alias(match: Match | None) -> bool:
+    return match is not None and bool(match.rule.targets and match.rule.reason)
 
 
 def _place(
