@@ -5,15 +5,21 @@ Upstream PKU-YuanGroup/Open-Sora-Plan, tag v1.0.0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from videogen_cli.config import ModelConfig
-from videogen_cli.registry import ModelSpec
+from videogen_cli.nets.params.latte import LatteParams
+from videogen_cli.registry import CheckpointSpec, ComponentSpec, ModelSpec
 
 
 @dataclass
 class OpenSoraPlanConfig(ModelConfig):
-    """Defaults are the published model's."""
+    """Defaults are the published 17x256x256's; presets change them."""
+
+    transformer: LatteParams = field(default_factory=LatteParams)
+
+
+_HERE = "videogen_cli.models.opensora_plan"
 
 
 SPEC = ModelSpec(
@@ -22,5 +28,28 @@ SPEC = ModelSpec(
     summary="Text to video with the LatteT2V transformer over a causal video autoencoder.",
     source="PKU-YuanGroup/Open-Sora-Plan v1.0.0",
     config=OpenSoraPlanConfig,
-    components=(),
+    components=(
+        ComponentSpec(
+            "transformer", "videogen_cli.nets.latte:Latte", "LatteT2V, which predicts noise and its variance"
+        ),
+    ),
+    checkpoints=(
+        CheckpointSpec(
+            "latte-t2v",
+            components=("transformer",),
+            key_map=f"{_HERE}.weights:LATTE_KEYS",
+            params=f"{_HERE}.params:component_params",
+            help="the transformer's folder, or its diffusion_pytorch_model.safetensors",
+        ),
+        CheckpointSpec(
+            "latte-pt",
+            components=("transformer",),
+            key_map=f"{_HERE}.weights:PRETRAINED_KEYS",
+            params=f"{_HERE}.params:component_params",
+            help="Latte's t2v.pt, which training starts from",
+        ),
+    ),
+    parity={
+        "transformer": f"{_HERE}.parity_transformer:transformer",
+    },
 )
