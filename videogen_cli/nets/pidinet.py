@@ -110,12 +110,10 @@ class PiDiNet(Cell):
         x3 = self.block3_4(self.block3_3(self.block3_2(self.block3_1(x2))))
         x4 = self.block4_4(self.block4_3(self.block4_2(self.block4_1(x3))))
         maps = ()
-        for index, x in enumerate((x1, x2, x3, x4)):
-            if self.dilations is not None:
-                x = self.dilations[index](x)
-            if self.attentions is not None:
-                x = self.attentions[index](x)
-            maps += (F.resize(self.conv_reduces[index](x), size, "bilinear"),)
+        for index, features in enumerate((x1, x2, x3, x4)):
+            read = features if self.dilations is None else self.dilations[index](features)
+            read = read if self.attentions is None else self.attentions[index](read)
+            maps += (F.resize(self.conv_reduces[index](read), size, "bilinear"),)
         return F.sigmoid(self.classifier(F.concat(maps, 1)))
 
 

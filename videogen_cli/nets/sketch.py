@@ -1,7 +1,7 @@
 """Sketch simplification: a rough drawing to its clean lines.
 
-Simo-Serra et al., "Mastering Sketching: Adversarial Augmentation for Structured Prediction" (arXiv 1703.08966); structure
-and names as in ali-vilab/videocomposer, tools/annotator/sketch/sketch_simplification.py (SketchSimplification).
+Simo-Serra et al., "Mastering Sketching: Adversarial Augmentation for Structured Prediction" (arXiv 1703.08966);
+structure and names as in ali-vilab/videocomposer, tools/annotator/sketch/sketch_simplification.py.
 """
 
 from __future__ import annotations

@@ -82,7 +82,14 @@ class Encoder(Cell):
         starts = [base, *widths[:-1]]
         self.down = CellList(
             [
-                DownLevel(start, width, params.num_res_blocks, groups, shrink=level < len(widths) - 1)
+                DownLevel(
+                    start,
+                    width,
+                    params.num_res_blocks,
+                    groups,
+                    shrink=level < len(widths) - 1,
+                    attend=level in params.attention_levels,
+                )
                 for level, (start, width) in enumerate(zip(starts, widths, strict=True))
             ]
         )
@@ -110,7 +117,14 @@ class Decoder(Cell):
         starts = [*widths[1:], widths[-1]]
         self.up = CellList(
             [
-                UpLevel(start, width, params.num_res_blocks + 1, groups, grow=level > 0)
+                UpLevel(
+                    start,
+                    width,
+                    params.num_res_blocks + 1,
+                    groups,
+                    grow=level > 0,
+                    attend=level in params.attention_levels,
+                )
                 for level, (start, width) in enumerate(zip(starts, widths, strict=True))
             ]
         )
@@ -190,36 +204,43 @@ class Resample(Cell):
         return self.conv(F.upsample_nearest(x) if self.grow else x)
 
 
-def _resnet_blocks(in_channels: int, channels: int, count: int, groups: int) -> CellList:
-    starts = [in_channels, *[channels] * (count - 1)]
-    return CellList([ResnetBlock(start, channels, groups) for start in starts])
+class Level(Cell):
+    """Residual blocks of one resolution, each with attention over its pixels after it where ``attend`` says so."""
+
+    def __init__(self, in_channels: int, channels: int, count: int, groups: int, attend: bool) -> None:
+        super().__init__()
+        starts = [in_channels, *[channels] * (count - 1)]
+        self.block = CellList([ResnetBlock(start, channels, groups) for start in starts])
+        self.attn = CellList([AttnBlock(channels, groups) for _ in starts]) if attend else None
+
+    def refine(self, x: Any) -> Any:
+        """Map (n in_channels h w) to (n channels h w)."""
+        for index in range(len(self.block)):
+            x = self.block[index](x)
+            if self.attn is not None:
+                x = self.attn[index](x)
+        return x
 
 
-class DownLevel(Cell):
+class DownLevel(Level):
     """One level of the encoder."""
 
-    def __init__(self, in_channels: int, channels: int, count: int, groups: int, shrink: bool) -> None:
-        super().__init__()
-        self.block = _resnet_blocks(in_channels, channels, count, groups)
+    def __init__(self, in_channels: int, channels: int, count: int, groups: int, *, shrink: bool, attend: bool) -> None:
+        super().__init__(in_channels, channels, count, groups, attend)
         self.downsample = Resample(channels, grow=False) if shrink else Identity()
 
     def construct(self, x: Any) -> Any:
         """Map (n in_channels h w) to (n channels h w) or half its size."""
-        for block in self.block:
-            x = block(x)
-        return self.downsample(x)
+        return self.downsample(self.refine(x))
 
 
-class UpLevel(Cell):
+class UpLevel(Level):
     """One level of the decoder."""
 
-    def __init__(self, in_channels: int, channels: int, count: int, groups: int, grow: bool) -> None:
-        super().__init__()
-        self.block = _resnet_blocks(in_channels, channels, count, groups)
+    def __init__(self, in_channels: int, channels: int, count: int, groups: int, *, grow: bool, attend: bool) -> None:
+        super().__init__(in_channels, channels, count, groups, attend)
         self.upsample = Resample(channels, grow=True) if grow else Identity()
 
     def construct(self, x: Any) -> Any:
         """Map (n in_channels h w) to (n channels h w) or twice its size."""
-        for block in self.block:
-            x = block(x)
-        return self.upsample(x)
+        return self.upsample(self.refine(x))

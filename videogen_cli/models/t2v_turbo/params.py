@@ -12,7 +12,7 @@ from typing import Any
 from videogen_cli.errors import DataError
 from videogen_cli.nets.params.clip import CLIPTextParams
 from videogen_cli.nets.params.unet3d import UNet3DParams
-from videogen_cli.nets.params.vae2d import AutoencoderKLParams
+from videogen_cli.weights.latent_autoencoder import autoencoder_params
 
 # Switch -> (the original's default, the one value our UNet has).
 _UNET_SWITCHES = {
@@ -44,7 +44,7 @@ def component_params(config: Mapping[str, Any]) -> dict[str, Any]:
     if "unet_config" in config or "model_channels" in config:
         found["unet"] = unet_params(config.get("unet_config", config))
     if "ddconfig" in config:
-        found["vae"] = vae_params(config["ddconfig"], _get(config, "embed_dim", "vae"))
+        found["vae"] = autoencoder_params(config["ddconfig"], _get(config, "embed_dim", "vae"))
     if text := config.get("text_cfg", config.get("text")):
         width = config.get("text_embed_dim", text.get("embed_dim", config.get("embed_dim")))
         found["text"] = text_params(text, width, config.get("layer", "penultimate"))
@@ -78,25 +78,6 @@ def unet_params(config: Mapping[str, Any]) -> UNet3DParams:
         fps_condition=config.get("fps_cond", False),
         time_cond_proj_dim=config.get("time_cond_proj_dim") or 0,
         motion_cond_proj_dim=config.get("motion_cond_proj_dim") or 0,
-    )
-
-
-def vae_params(ddconfig: Mapping[str, Any], embed_dim: int) -> AutoencoderKLParams:
-    """Return the autoencoder's params; ``embed_dim`` is the number of latent channels.
-
-    Raises:
-        DataError: a key is missing, or its value asks for a network we do not have.
-    """
-    _require(list(ddconfig.get("attn_resolutions", [])), [], "vae.attn_resolutions")
-    _require(ddconfig.get("double_z", True), True, "vae.double_z")
-    return AutoencoderKLParams(
-        in_channels=_get(ddconfig, "in_channels", "vae"),
-        out_channels=_get(ddconfig, "out_ch", "vae"),
-        base_channels=_get(ddconfig, "ch", "vae"),
-        channel_mult=list(ddconfig.get("ch_mult", (1, 2, 4, 8))),
-        num_res_blocks=_get(ddconfig, "num_res_blocks", "vae"),
-        z_channels=_get(ddconfig, "z_channels", "vae"),
-        embed_dim=embed_dim,
     )
 
 

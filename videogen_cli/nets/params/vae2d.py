@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from videogen_cli.errors import UsageError
 from videogen_cli.nets.params.checks import levels, positive
 
 
@@ -16,6 +17,7 @@ class AutoencoderKLParams:
     base_channels: int = 128
     channel_mult: list[int] = field(default_factory=lambda: [1, 2, 4, 4])
     num_res_blocks: int = 2  # per level of the encoder; the decoder has one more
+    attention_levels: list[int] = field(default_factory=list)  # from 0, full resolution; the middle always attends
     z_channels: int = 4
     embed_dim: int = 4  # latent channels
     norm_groups: int = 32
@@ -24,11 +26,14 @@ class AutoencoderKLParams:
         """Check that a network of these sizes exists.
 
         Raises:
-            UsageError: a size is not positive, or channels do not divide into norm groups.
+            UsageError: a size is not positive, channels do not divide into norm groups, or there is no such level.
         """
         positive("vae", self, "in_channels", "out_channels", "base_channels", "num_res_blocks")
         positive("vae", self, "z_channels", "embed_dim", "norm_groups")
         levels("vae", self.base_channels, self.channel_mult, self.norm_groups)
+        for level in self.attention_levels:
+            if not 0 <= level < len(self.channel_mult):
+                raise UsageError(f"there is no level {level}", where="vae.attention_levels")
 
 
 def downsample_factor(params: AutoencoderKLParams) -> int:
