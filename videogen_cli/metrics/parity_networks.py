@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def read_weights(
     """
     given = given or {}
     key_map = load_attr(checkpoint_kind(case, kind).key_map)
-    paths = case.weights(role)
+    paths = _weight_files(case.weights(role))
     tensors = {name: tensor for path in paths for name, tensor in key_map.open(path).tensors.items()}
     targets = {name: shape for name, shape in key_map.targets(cells).items() if name not in given}
     account = key_map.account(tensors, targets)
@@ -57,6 +58,12 @@ def read_weights(
         component, _, parameter = name.partition(".")
         split[component][parameter] = tensor
     return split
+
+
+def _weight_files(paths: list[Path]) -> list[Path]:
+    """Leave out JSON files listed beside weights: the config, and the index where its shards are listed."""
+    files = [path for path in paths if path.suffix != ".json"]
+    return files or [path for path in paths if path.name.endswith(".index.json")]
 
 
 def networks(

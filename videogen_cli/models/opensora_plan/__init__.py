@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from videogen_cli.config import ModelConfig
 from videogen_cli.nets.params.latte import LatteParams
+from videogen_cli.nets.params.t5 import T5Params
 from videogen_cli.registry import CheckpointSpec, ComponentSpec, ModelSpec
 
 
@@ -17,6 +18,7 @@ class OpenSoraPlanConfig(ModelConfig):
     """Defaults are the published 17x256x256's; presets change them."""
 
     transformer: LatteParams = field(default_factory=LatteParams)
+    text: T5Params = field(default_factory=T5Params)
 
 
 _HERE = "videogen_cli.models.opensora_plan"
@@ -29,9 +31,8 @@ SPEC = ModelSpec(
     source="PKU-YuanGroup/Open-Sora-Plan v1.0.0",
     config=OpenSoraPlanConfig,
     components=(
-        ComponentSpec(
-            "transformer", "videogen_cli.nets.latte:Latte", "LatteT2V, which predicts noise and its variance"
-        ),
+        ComponentSpec("transformer", "videogen_cli.nets.latte:Latte", "LatteT2V, predicts noise and its variance"),
+        ComponentSpec("text", "videogen_cli.nets.t5:T5Encoder", "T5 v1.1 XXL's encoder"),
     ),
     checkpoints=(
         CheckpointSpec(
@@ -48,8 +49,16 @@ SPEC = ModelSpec(
             params=f"{_HERE}.params:component_params",
             help="Latte's t2v.pt, which training starts from",
         ),
+        CheckpointSpec(
+            "t5",
+            components=("text",),
+            key_map=f"{_HERE}.weights_text:T5_KEYS",
+            params=f"{_HERE}.weights_text:text_params",
+            help="the text encoder's folder: T5 v1.1 XXL, of which the encoder is read",
+        ),
     ),
     parity={
         "transformer": f"{_HERE}.parity_transformer:transformer",
+        "text-encoder": f"{_HERE}.parity_text:text_encoder",
     },
 )
