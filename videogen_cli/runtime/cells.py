@@ -22,11 +22,13 @@ REAL = "mindspore" in sys.modules
 class Init:
     """How a parameter starts when no weights are loaded.
 
-    ``kind``: ``zeros``, ``ones``, ``normal`` (standard deviation ``scale``) or ``uniform`` (in [-scale, scale]).
+    ``kind``: ``zeros``, ``ones``, ``normal`` (``mean`` and standard deviation ``scale``) or ``uniform`` (in
+    [-scale, scale]).
     """
 
     kind: str = "zeros"
     scale: float = 1.0
+    mean: float = 0.0
 
     def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         """Return a float32 array drawn from ``rng``."""
@@ -35,7 +37,7 @@ class Init:
         if self.kind == "ones":
             return np.ones(shape, np.float32)
         if self.kind == "normal":
-            return rng.standard_normal(shape, np.float32) * np.float32(self.scale)
+            return rng.standard_normal(shape, np.float32) * np.float32(self.scale) + np.float32(self.mean)
         return rng.uniform(-self.scale, self.scale, shape).astype(np.float32)
 
 
@@ -52,6 +54,9 @@ if TYPE_CHECKING:
     def parameter(shape: tuple[int, ...], init: Init = ZEROS) -> Any:
         """Declare a parameter."""
 
+    def buffer(shape: tuple[int, ...], init: Init = ZEROS) -> Any:
+        """Declare numbers that checkpoints hold and no gradient changes."""
+
 elif REAL:
     import mindspore as ms
     from mindspore import nn
@@ -65,6 +70,12 @@ elif REAL:
 
         value = ms.Parameter(ms.Tensor(shape=shape, dtype=ms.float32, init=Zero()))
         value.vgen_init = init
+        return value
+
+    def buffer(shape: tuple[int, ...], init: Init = ZEROS) -> Any:
+        """Declare numbers that checkpoints hold and no gradient changes."""
+        value = parameter(shape, init)
+        value.requires_grad = False
         return value
 
 else:
@@ -127,6 +138,8 @@ else:
     def parameter(shape: tuple[int, ...], init: Init = ZEROS) -> Any:
         """Declare a parameter by shape."""
         return SkeletonParameter(shape, init)
+
+    buffer = parameter
 
 
 def forget_skeletons() -> None:

@@ -69,7 +69,7 @@ if REAL:
 
     relu, sigmoid = ops.relu, ops.sigmoid
     sin, cos, exp, log, sqrt = ops.sin, ops.cos, ops.exp, ops.log, ops.sqrt
-    where, maximum, stop_gradient = ops.where, ops.maximum, ops.stop_gradient
+    where, maximum, stop_gradient, assign = ops.where, ops.maximum, ops.stop_gradient, ops.assign
 
     def geglu(x: Any) -> Any:
         """Return value * gelu(gate) (... d); ``x`` (... 2*d) holds the value in its first half, the gate after."""
@@ -152,10 +152,16 @@ if REAL:
 
     def average_pool(x: Any, size: Any) -> Any:
         """Reduce where windows are equal; else multiply with the matrices of both axes."""
-        (*lead, h, w), (rows, columns) = x.shape, size
+        rows, columns = size
+        h, w = x.shape[-2:]
         if h % rows == 0 and w % columns == 0:
-            return x.reshape(-1, rows, h // rows, columns, w // columns).mean((2, 4)).reshape((*lead, rows, columns))
+            windows = x.reshape(-1, rows, h // rows, columns, w // columns)
+            return windows.mean((2, 4)).reshape((*x.shape[:-2], rows, columns))
         return resize(x, size, "area")
+
+    def zeros(shape: Any, dtype: Any) -> Any:
+        """Return zeros."""
+        return ops.zeros(shape, dtype)
 
     def embedding(ids: Any, table: Any) -> Any:
         """Return the rows of ``table`` (v d) at integer ``ids`` (...) as (... d)."""

@@ -1,0 +1,96 @@
+"""Where the perceptual distance's weights come from: one file of everything, or heads and trunk apart.
+
+Sources: PyPI ``lpips`` and CompVis/taming-transformers (``lin0.model.1``, trunk ``net.slice2.5``), torchvision and
+mindspore-lab/mindcv (``features.5``), mindspore-lab/mindone ``mg/models/tae/lpips.py`` (``lins.0``, ``slice2.1``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from videogen_cli.nets.lpips import VGG16_LAYERS
+from videogen_cli.nets.params.lpips import LPIPSParams
+from videogen_cli.weights.keymap import Match, Rule, ignore, rename
+from videogen_cli.weights.parts import PartedKeys
+from videogen_cli.weights.tensor import LazyTensor
+from videogen_cli.weights.variants import Variants
+
+_CONSTANT = "constants of the input's scale, built in"
+Resolve = Callable[[str], Match | None]
+
+
+def lpips_rules(source: str = "", target: str = "lpips.", head: str = "model.1") -> tuple[Rule, ...]:
+    """Return the rules for the names of PyPI's and taming's files; ``head`` is model.0 when made without dropout."""
+    return (
+        ignore(f"{source}scaling_layer.{{*}}", _CONSTANT),
+        ignore(f"{source}lins.{{*}}", "the heads once more, under their names in a list"),
+        rename(f"{source}lin{{}}.{head}.weight", f"{target}lin{{}}.model.1.weight"),
+        rename(f"{source}net.slice{{}}.{{}}.{{*}}", f"{target}net.slice{{}}.{{}}.{{*}}"),
+    )
+
+
+def mindone_lpips_rules(source: str = "", target: str = "lpips.") -> tuple[Rule, ...]:
+    """Return the rules for MindONE's names, which number a stage's layers from its pooling."""
+    heads = rename(f"{source}lins.{{}}.model.1.weight", f"{target}lin{{}}.model.1.weight")
+    return heads, *_trunk(f"{source}net.slice{{stage}}.{{local}}.{{{{*}}}}", target)
+
+
+def vgg16_rules(source: str = "", target: str = "lpips.") -> tuple[Rule, ...]:
+    """Return the rules for an image classifier's file, of which the convolutions are used."""
+    layers = _trunk(f"{source}features.{{layer}}.{{{{*}}}}", target)
+    return *layers, ignore(f"{source}classifier.{{*}}", "the classifier behind the features")
+
+
+def _trunk(pattern: str, target: str) -> tuple[Rule, ...]:
+    """Return a rule per convolution; ``pattern`` is filled with its ``stage``, ``layer`` and number in the stage."""
+    return tuple(
+        rename(
+            pattern.format(stage=stage, layer=layer, local=layer - max(layers[0] - 1, 0)),
+            f"{target}net.slice{stage}.{layer}.{{*}}",
+        )
+        for stage, layers in enumerate(VGG16_LAYERS, 1)
+        for layer in layers
+    )
+
+
+def trunk_sizes(resolve: Resolve, params: LPIPSParams, tensors: Mapping[str, LazyTensor]) -> LPIPSParams:
+    """Return ``params`` with the widths and biases of a file's trunk, if it has one.
+
+    Args:
+        resolve: what a key map knows of a key (:meth:`KeyMap.resolve`).
+        params: kept where the file has no trunk.
+        tensors: the file's.
+    """
+    found: dict[str, LazyTensor] = {}
+    for key, tensor in tensors.items():
+        if (match := resolve(key)) and match.targets and len(tensor.shape) in (1, 4):
+            found[match.targets[0]] = tensor
+    names = [f"lpips.net.slice{stage}.{layers[0]}" for stage, layers in enumerate(VGG16_LAYERS, 1)]
+    if not all(f"{name}.weight" in found for name in names):
+        return params
+    channels = [found[f"{name}.weight"].shape[0] for name in names]
+    return replace(params, channels=channels, conv_bias=f"{names[0]}.bias" in found)
+
+
+class LPIPSVariants(Variants):
+    """The variants of the component ``lpips``, whose sizes are read from the file."""
+
+    def prepare(self, params: dict[str, Any], tensors: Mapping[str, LazyTensor]) -> dict[str, Any]:
+        """Return the params with widths and biases as the trunk has them."""
+        return {**params, "lpips": trunk_sizes(self.resolve, params["lpips"], tensors)}
+
+
+def _keys(rules: tuple[Rule, ...]) -> PartedKeys:
+    return PartedKeys(rules, strip=("module.",), parts=("lpips.lin", "lpips.net."))
+
+
+LPIPS_KEYS = LPIPSVariants(
+    {
+        "lpips": _keys(lpips_rules()),
+        "no-dropout": _keys(lpips_rules(head="model.0")),
+        "mindone": _keys(mindone_lpips_rules()),
+        "vgg16": _keys(vgg16_rules()),
+    }
+)
