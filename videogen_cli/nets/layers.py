@@ -242,9 +242,13 @@ class Sequential(Cell):
 
 
 def timestep_frequencies(dim: int) -> np.ndarray:
-    """Return the ``dim // 2`` frequencies of :func:`timestep_embedding`: 10000^(-k / (dim / 2))."""
+    """Return the ``dim // 2`` frequencies of :func:`timestep_embedding`: 10000^(-k / (dim / 2)).
+
+    Exponents are rounded to float32 like the originals': phases reach 1000 radians, where the last bit shows.
+    """
     half = dim // 2
-    return np.exp(-math.log(10000) * np.arange(half) / half).astype(np.float32)
+    exponents = np.float32(-math.log(10000)) * np.arange(half, dtype=np.float32) / np.float32(half)
+    return np.exp(exponents.astype(np.float64)).astype(np.float32)
 
 
 def timestep_embedding(timesteps: Any, frequencies: Any) -> Any:

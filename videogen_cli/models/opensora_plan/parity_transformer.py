@@ -13,7 +13,7 @@ Outputs = dict[str, Any]
 
 
 def transformer(case: Case) -> Outputs:
-    """Predictions with mask and without; then without, also without temporal attention and on other grids; conditions."""
+    """Predictions with and without mask; without one, on single frames and other grids; and what conditions them."""
     given = case.inputs
     cell = load_transformer(case)
     from videogen_cli.nets.latte import frame_positions, patch_positions  # the device has been started by now
