@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from videogen_cli.config import ModelConfig
 from videogen_cli.nets.params.clip import CLIPTextParams, OpenCLIPParams
+from videogen_cli.nets.params.internvideo2 import InternVideo2Params
 from videogen_cli.nets.params.unet3d import UNet3DParams
 from videogen_cli.nets.params.vae2d import AutoencoderKLParams
 from videogen_cli.registry import CheckpointSpec, ComponentSpec, ModelSpec, StageSpec
@@ -49,6 +50,7 @@ class T2VTurboConfig(ModelConfig):
     vae: AutoencoderKLParams = field(default_factory=AutoencoderKLParams)
     text: CLIPTextParams = field(default_factory=CLIPTextParams)
     image_reward: OpenCLIPParams = field(default_factory=OpenCLIPParams)
+    video_reward: InternVideo2Params = field(default_factory=InternVideo2Params)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     vae_loss: AutoencoderLossConfig = field(default_factory=AutoencoderLossConfig)
     tokenizer: str = "openclip"  # "openclip", or a tokenizers JSON file ("asset:..." ships with vgen)
@@ -67,7 +69,7 @@ _PARITY_COMPONENTS = (
     "ddim-solver",
     "tokenizer.openclip",
 )
-_REWARD_COMPONENTS = ("openclip", "reward.hps")
+_REWARD_COMPONENTS = ("openclip", "reward.hps", "reward.internvideo2")
 
 
 def _functions(module: str, components: tuple[str, ...]) -> dict[str, str]:
@@ -87,6 +89,12 @@ SPEC = ModelSpec(
         ComponentSpec("vae", "videogen_cli.nets.vae2d:AutoencoderKL", "frame-wise autoencoder, 8x smaller latents"),
         ComponentSpec(
             "image_reward", "videogen_cli.nets.clip:OpenCLIP", "HPSv2.1, which scores frames in training", samples=False
+        ),
+        ComponentSpec(
+            "video_reward",
+            "videogen_cli.nets.internvideo2:InternVideo2",
+            "InternVideo2 stage 2, which scores videos in training",
+            samples=False,
         ),
     ),
     pipeline=f"{_HERE}.pipeline:T2VTurboPipeline",
@@ -135,6 +143,13 @@ SPEC = ModelSpec(
             key_map=f"{_HERE}.reward_weights:OPENCLIP_KEYS",
             params=f"{_HERE}.reward_weights:image_reward_params",
             help="OpenCLIP ViT-H-14's own weights, as another image-text reward",
+        ),
+        CheckpointSpec(
+            "internvid",
+            components=("video_reward",),
+            key_map=f"{_HERE}.reward_weights:INTERNVIDEO_KEYS",
+            params=f"{_HERE}.reward_weights:video_reward_params",
+            help="InternVideo2-stage2_1b-224p-f4.pt, the video-text reward",
         ),
     ),
     parity={

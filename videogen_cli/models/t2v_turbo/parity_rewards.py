@@ -24,6 +24,23 @@ def reward_hps(case: Case) -> Outputs:
     return _clip(case, "hps")
 
 
+def reward_internvideo2(case: Case) -> Outputs:
+    """Tokens, pooled tokens and features of both towers, and their cosine."""
+    given, model = case.inputs, networks(case, ("video_reward",), "internvid")["video_reward"]
+    tower, texts = model.vision_encoder, (given["input_ids"], given["attention_mask"])
+    tokens = call(tower.tokens, given["pixels"])
+    video, text = call(model.encode_video, given["pixels"]), call(model.encode_text, *texts)
+    return {
+        "pos_embed": tower.positions().asnumpy(),
+        "vision_tokens": tokens,
+        "vision_pooled": call(tower.pool, tokens),
+        "vision_features": video,
+        "text_hidden": call(model.text_encoder, *texts),
+        "text_features": text,
+        "score": (video * text).sum(-1),
+    }
+
+
 def _clip(case: Case, kind: str) -> Outputs:
     given, params = case.inputs, image_reward_params(case.config)["image_reward"]
     clip = networks(case, ("image_reward",), kind)["image_reward"]

@@ -1,6 +1,7 @@
 """The reward models of T2V-Turbo's training as published: hyper-parameters and key names.
 
 HPSv2.1 (tgxs002/HPSv2) is OpenCLIP ViT-H-14 fine-tuned on human preferences; OpenCLIP's own file fits the same network.
+InternVideo2 stage 2 (OpenGVLab) is a DeepSpeed checkpoint with pre-training heads and layers that scoring does without.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from videogen_cli.errors import WeightsError
+from videogen_cli.errors import DataError, WeightsError
+from videogen_cli.nets.params.bert import BertParams
+from videogen_cli.nets.params.internvideo2 import InternVideo2Params, VideoTowerParams
 from videogen_cli.weights.checkpoint import Checkpoint
-from videogen_cli.weights.keymap import KeyMap
+from videogen_cli.weights.keymap import Account, KeyMap, Shape, ignore, rename
 from videogen_cli.weights.openclip import openclip_mindspore_rules, openclip_params, openclip_rules
 from videogen_cli.weights.variants import Variants
+from videogen_cli.weights.tensor import LazyTensor
 
 _TOWERS = ("image_reward.visual.", "image_reward.text.")
 _WRAPPER = ("module.",)  # DataParallel's
@@ -46,6 +50,58 @@ class PreferenceKeys(Variants):
 HPS_KEYS = PreferenceKeys(OPENCLIP_KEYS.maps)
 
 
+_BERT, _OURS = "text_encoder.bert.", "video_reward.text_encoder."
+_LAYER = "encoder.layer.{}."
+_HEAD = "head of pre-training, which scores do without"
+_DISTILLED = "head that learned from a CLIP teacher"
+
+
+class InternVideoKeys(KeyMap):
+    """InternVideo2 stage 2's files, whose last text layers join text and video; the towers' score needs none of them."""
+
+    def account(self, tensors: Mapping[str, LazyTensor], targets: Mapping[str, Shape]) -> Account:
+        """See :meth:`KeyMap.account`; a layer we do not have is ignored if it attends to video, unexpected if not."""
+        ours = {index for name in targets if (index := _layer_of(name, f"{_OURS}encoder.layer.")) is not None}
+        fusing = {
+            index
+            for name in tensors
+            if ".crossattention." in name and (index := _layer_of(name, f"{_BERT}encoder.layer.")) is not None
+        }
+        reason = "layer that joins text and video, which a cosine of both apart does without"
+        extra = [ignore(f"{_BERT}encoder.layer.{index}.{{*}}", reason) for index in sorted(fusing - ours)]
+        return KeyMap((*extra, *self.rules), self.strip, self.optional).account(tensors, targets)
+
+
+def _layer_of(name: str, prefix: str) -> int | None:
+    """Return the number that follows ``prefix`` in a name."""
+    number = name.partition(prefix)[2].partition(".")[0]
+    return int(number) if name.startswith(prefix) and number.isdigit() else None
+
+
+INTERNVIDEO_KEYS = InternVideoKeys(
+    (
+        ignore("temp", "temperature of contrastive training"),
+        ignore("itm_head.{*}", _HEAD),
+        ignore("text_encoder.cls.{*}", _HEAD),
+        ignore(f"{_BERT}embeddings.position_ids", "buffer of position numbers, computed"),
+        ignore(f"{_BERT}pooler.{{*}}", _HEAD),
+        ignore("vision_encoder.clip_decoder.{*}", _DISTILLED),
+        ignore("vision_encoder.final_clip_decoder.{*}", _DISTILLED),
+        ignore("vision_encoder.clip_pos_embed", _DISTILLED),
+        ignore("vision_encoder.clip_img_pos_embed", _DISTILLED),
+        *(
+            rename(f"{_BERT}{_LAYER}attention.self.{part}.{{*}}", f"{_OURS}{_LAYER}attention.{part}.{{*}}")
+            for part in ("query", "key", "value")
+        ),
+        rename(f"{_BERT}{{*}}", f"{_OURS}{{*}}"),
+        rename("vision_encoder.{*}", "video_reward.vision_encoder.{*}"),
+        rename("vision_proj.{*}", "video_reward.vision_proj.{*}"),
+        rename("text_proj.{*}", "video_reward.text_proj.{*}"),
+    ),
+    strip=_WRAPPER,
+)
+
+
 def image_reward_params(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the params of ``image_reward`` for a config of OpenCLIP, or one with a section ``hps`` that holds it.
 
@@ -53,3 +109,67 @@ def image_reward_params(config: Mapping[str, Any]) -> dict[str, Any]:
         DataError: a key is missing, or its value asks for a network we do not have.
     """
     return {"image_reward": openclip_params(config.get("hps", config))}
+
+
+def video_reward_params(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the params of ``video_reward`` for a config of InternVideo2, or one whose section ``internvid`` holds it.
+
+    The config has the sections ``vision_encoder`` (``PretrainInternVideo2``) and ``bert`` (``BertConfig``).
+
+    Raises:
+        DataError: a key is missing, or its value asks for a network we do not have.
+    """
+    config = config.get("internvid", config)
+    vision, bert = _get(config, "vision_encoder", ""), _get(config, "bert", "")
+    options = {**config, **vision}  # the original's constructor takes both
+    _require(options.get("sep_pos_embed", False), (False,), "vision_encoder.sep_pos_embed")
+    _require(options.get("in_chans", 3), (3,), "vision_encoder.in_chans")
+    width, origin = _get(vision, "embed_dim", "vision_encoder."), config.get("origin_num_frames", 4)
+    video = VideoTowerParams(
+        image_size=vision.get("img_size", 224),
+        patch_size=vision.get("patch_size", 14),
+        tubelet_size=options.get("tubelet_size", 1),
+        num_frames=options.get("num_frames", 8),
+        origin_num_frames=options.get("num_frames", 8) if origin is None else origin,
+        width=width,
+        depth=_get(vision, "depth", "vision_encoder."),
+        heads=_get(vision, "num_heads", "vision_encoder."),
+        mlp_width=int(width * vision.get("mlp_ratio", 48 / 11)),
+        qkv_bias=options.get("qkv_bias", False),
+        qk_norm=options.get("qk_normalization", True),
+        layer_scale=bool(options.get("init_values", 1e-5)),
+        image_positions=options.get("sep_image_video_pos_embed", True),
+        pool_heads=vision.get("attn_pool_num_heads", 16),
+        pool_width=vision.get("clip_embed_dim", 768),
+    )
+    text_length = config.get("max_txt_l", 40)
+    return {"video_reward": InternVideo2Params(video, _bert_params(bert), _get(config, "embed_dim", ""), text_length)}
+
+
+def _bert_params(bert: Mapping[str, Any]) -> BertParams:
+    """Return the params of the layers that see text alone."""
+    _require(bert.get("position_embedding_type", "absolute"), ("absolute",), "bert.position_embedding_type")
+    _require(bert.get("hidden_act", "gelu"), ("gelu", "gelu_new"), "bert.hidden_act")
+    layers = _get(bert, "num_hidden_layers", "bert.")
+    return BertParams(
+        vocab_size=_get(bert, "vocab_size", "bert."),
+        width=_get(bert, "hidden_size", "bert."),
+        layers=min(layers, bert.get("fusion_layer", layers)),
+        heads=_get(bert, "num_attention_heads", "bert."),
+        inner_width=_get(bert, "intermediate_size", "bert."),
+        activation=bert.get("hidden_act", "gelu"),
+        max_positions=bert.get("max_position_embeddings", 512),
+        token_types=bert.get("type_vocab_size", 2),
+        norm_eps=bert.get("layer_norm_eps", 1e-12),
+    )
+
+
+def _get(section: Mapping[str, Any], key: str, where: str) -> Any:
+    if key not in section:
+        raise DataError("is missing from the original's hyper-parameters", where=f"{where}{key}")
+    return section[key]
+
+
+def _require(value: Any, ours: tuple[Any, ...], where: str) -> None:
+    if value not in ours:
+        raise DataError(f"{value!r} is not supported, only {', '.join(map(repr, ours))}", where=where)
