@@ -19,13 +19,13 @@ from videogen_cli.weights.checkpoint import Checkpoint
 from videogen_cli.weights.dtypes import BY_MINDSPORE, DType
 from videogen_cli.weights.mapped import MappedFile
 from videogen_cli.weights.names import plain
+from videogen_cli.weights.protobuf import BYTES, VARINT, fields, varint
 from videogen_cli.weights.tensor import LazyTensor
 
 CRC_MARK = b"crc_num"
 _TRAILER = len(CRC_MARK) + 10
 _CHECK_BYTES = 8 << 20
 _MAX_VALUES, _MAX_NAME, _MAX_DIMS, _MAX_TEXT = 200_000, 65_536, 32, 16 << 20
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 @dataclass
@@ -86,47 +86,11 @@ class _Integrity:
         self.expected = None
 
 
-def _varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
-    """Return (value, next position) of a base-128 number of at most 64 bits."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= end:
-            break
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise ValueError("a number is cut off")
-
-
-def _fields(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (field number, wire type, start, stop) of a message; for a varint ``start`` is its value."""
-    position = start
-    while position < end:
-        key, position = _varint(data, position, end)
-        number, wire = key >> 3, key & 7
-        if wire == _VARINT:
-            value, position = _varint(data, position, end)
-            yield number, wire, value, position
-            continue
-        if wire == _BYTES:
-            length, position = _varint(data, position, end)
-        elif wire in (_FIXED64, _FIXED32):
-            length = 8 if wire == _FIXED64 else 4
-        else:
-            raise ValueError(f"wire type {wire}")
-        if length > end - position:
-            raise ValueError("a field is cut off")
-        yield number, wire, position, position + length
-        position += length
-
-
 def _values(file: MappedFile, end: int, where: str) -> Iterator[_Value]:
     """Yield the Values of a file as they stand."""
     try:
-        for count, (number, wire, start, stop) in enumerate(_fields(file.data, 0, end)):
-            if (number, wire) != (1, _BYTES) or count >= _MAX_VALUES:
+        for count, (number, wire, start, stop) in enumerate(fields(file.data, 0, end)):
+            if (number, wire) != (1, BYTES) or count >= _MAX_VALUES:
                 raise ValueError("a field that is no parameter")
             yield _value(file.data, start, stop, where)
     except (ValueError, UnicodeDecodeError) as error:
@@ -137,10 +101,10 @@ def _values(file: MappedFile, end: int, where: str) -> Iterator[_Value]:
 def _value(data: memoryview, start: int, end: int, where: str) -> _Value:
     tag: str | None = None
     tensor: tuple[int, int] | None = None
-    for number, wire, first, stop in _fields(data, start, end):
-        if (number, wire) == (1, _BYTES):
+    for number, wire, first, stop in fields(data, start, end):
+        if (number, wire) == (1, BYTES):
             tag = _short_text(data, first, stop)
-        elif (number, wire) == (2, _BYTES):
+        elif (number, wire) == (2, BYTES):
             tensor = first, stop
         elif number == 3:
             raise WeightsError(f"'{plain(tag)}' is a map tensor, which holds no weights", where=where)
@@ -148,14 +112,14 @@ def _value(data: memoryview, start: int, end: int, where: str) -> _Value:
         raise ValueError("a parameter without a name or a tensor")
     dims: list[int] = []
     kind, spans = "", []
-    for number, wire, first, stop in _fields(data, *tensor):
-        if (number, wire) == (1, _VARINT):
+    for number, wire, first, stop in fields(data, *tensor):
+        if (number, wire) == (1, VARINT):
             dims.append(first)
-        elif (number, wire) == (1, _BYTES):
+        elif (number, wire) == (1, BYTES):
             dims += _packed(data, first, stop)
-        elif (number, wire) == (2, _BYTES):
+        elif (number, wire) == (2, BYTES):
             kind = _short_text(data, first, stop)
-        elif (number, wire) == (3, _BYTES):
+        elif (number, wire) == (3, BYTES):
             spans.append((first, stop))
         if len(dims) > _MAX_DIMS or len(spans) > 1:
             raise ValueError("a malformed tensor")
@@ -167,7 +131,7 @@ def _value(data: memoryview, start: int, end: int, where: str) -> _Value:
 def _packed(data: memoryview, position: int, end: int) -> list[int]:
     values: list[int] = []
     while position < end and len(values) <= _MAX_DIMS:
-        value, position = _varint(data, position, end)
+        value, position = varint(data, position, end)
         values.append(value)
     return values
 
