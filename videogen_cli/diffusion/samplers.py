@@ -19,7 +19,7 @@ from videogen_cli.errors import UsageError
 class Step:
     """What one step saw and made."""
 
-    timestep: int
+    timestep: float
     prediction: Any  # the network's output, after guidance
     denoised: Any  # the clean latents it implies
     latents: Any  # what the next step starts from
