@@ -34,6 +34,16 @@ class CrossAttention(Cell):
         out = F.attention(q.reshape(k.shape[0], -1, k.shape[2]), k, v, self.heads, mask)
         return self.to_out(out).reshape(x.shape)
 
+    def attention_to(self, token: Any, x: Any, context: Any) -> Any:
+        """Return the probability (n t), mean over heads, with which x attends to token (b,) of its context (b m d)."""
+        q, k = self.to_q(x), self.to_k(context)
+        b, m, inner = k.shape
+        width = inner // self.heads
+        q = q.reshape(b, -1, self.heads, width).permute(0, 2, 1, 3)
+        k = k.reshape(b, m, self.heads, width).permute(0, 2, 3, 1)
+        probabilities = F.mean(F.softmax(F.matmul(q, k) * width**-0.5), 1)
+        return F.take_row(probabilities.permute(0, 2, 1), token).reshape(x.shape[:2])
+
 
 class GEGLU(Cell):
     """A projection into values and gates: ``value * gelu(gate)`` (Shazeer, arXiv 2002.05202)."""
@@ -84,13 +94,17 @@ class BasicTransformerBlock(Cell):
         self.attn2 = CrossAttention(width, heads, head_dim, context_dim)
         self.norm1, self.norm2, self.norm3 = LayerNorm(width), LayerNorm(width), LayerNorm(width)
 
-    def construct(self, x: Any, context: Any) -> Any:
-        """Map x (n t width) to itself; ``context`` (b m context_dim) is not looked at without a ``context_dim``."""
+    def construct(self, x: Any, context: Any, token: Any = None) -> Any:
+        """Map x (n t width) to itself; ``context`` (b m context_dim) is not looked at without a ``context_dim``.
+
+        Given a ``token`` (b,) of the context, also return how much x attends to it (n t).
+        """
         tokens = self.norm1(x)
         x = self.attn1(tokens, tokens) + x
         tokens = self.norm2(x)
         x = self.attn2(tokens, context if self.reads_context else tokens) + x
-        return self.ff(self.norm3(x)) + x
+        out = self.ff(self.norm3(x)) + x
+        return out if token is None else (out, self.attn2.attention_to(token, tokens, context))
 
 
 class SpatialTransformer(Cell):
@@ -137,6 +151,7 @@ class TemporalTransformer(Cell):
     ) -> None:
         super().__init__()
         self.fewest_frames = 1 if single_frames else 2
+        self.records = context_dim > 0
         inner = heads * head_dim
         self.norm = GroupNorm(groups, channels, eps=1e-6)
         dims = 1 if projection == "conv1d" else 0
@@ -146,15 +161,24 @@ class TemporalTransformer(Cell):
         )
         self.proj_out = Pointwise(inner, channels, dims, init=ZEROS) if dims else Linear(inner, channels, init=ZEROS)
 
-    def construct(self, h: Any, emb: Any, context: Any, motion_context: Any) -> Any:
-        """Map h ((b f) c h w) to itself; ``b`` is that of ``emb`` (b d)."""
+    def construct(self, h: Any, emb: Any, context: Any, motion_context: Any, token: Any = None) -> Any:
+        """Map h ((b f) c h w) to itself; ``b`` is that of ``emb`` (b d).
+
+        Given a ``token`` (b,) of the motion text, also return how much each pixel attends to it in the last of the
+        blocks (b h w f), mean over heads.
+        """
         n, c, height, width = h.shape
         b, f = emb.shape[0], n // emb.shape[0]
         if f < self.fewest_frames:
             return h
         x = self.norm(h.reshape(b, f, c, -1).permute(0, 2, 1, 3))  # statistics over frames and pixels together
         x = self.proj_in(x.permute(0, 3, 2, 1).reshape(-1, f, c))
+        seen: Any = None
         for block in self.transformer_blocks:
-            x = block(x, motion_context)
+            if token is None:
+                x = block(x, motion_context)
+            else:
+                x, seen = block(x, motion_context, token)
         x = self.proj_out(x).reshape(b, height * width, f, c)
-        return x.permute(0, 2, 3, 1).reshape(n, c, height, width) + h
+        out = x.permute(0, 2, 3, 1).reshape(n, c, height, width) + h
+        return out if token is None else (out, seen.reshape(b, height, width, f))

@@ -111,11 +111,23 @@ class Stage(Sequential):
         if upsample is not None:
             setattr(self, str(len(cells)), upsample)
         self.upsamplers = () if upsample is None else (upsample,)
+        self.recorders = tuple(getattr(cell, "records", False) for cell in cells)
 
-    def construct(self, h: Any, emb: Any, context: Any, motion_context: Any, shape: Any = None) -> Any:
-        """Return the last block's output; an upsampled one has the height and width of ``shape`` (n c h w)."""
-        for step in self.steps:
-            h = step(h, emb, context, motion_context)
+    def construct(
+        self, h: Any, emb: Any, context: Any, motion_context: Any, shape: Any = None, token: Any = None
+    ) -> Any:
+        """Return the last block's output; an upsampled one has the height and width of ``shape`` (n c h w).
+
+        Given a ``token`` (b,) of the motion text, also return a tuple of how much pixels attend to it (b h w f), one
+        for every block that reads that text.
+        """
+        maps = ()
+        for index, step in enumerate(self.steps):
+            if token is not None and self.recorders[index]:
+                h, seen = step(h, emb, context, motion_context, token)
+                maps = (*maps, seen)
+            else:
+                h = step(h, emb, context, motion_context)
         for step in self.upsamplers:
             h = step(h, shape)
-        return h
+        return h if token is None else (h, maps)

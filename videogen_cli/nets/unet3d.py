@@ -64,6 +64,7 @@ class UNet3D(Cell):
         timestep_cond: Any = None,
         motion_cond: Any = None,
         motion_context: Any = None,
+        motion_token: Any = None,
     ) -> Any:
         """Return the prediction, shaped like the latents.
 
@@ -75,25 +76,33 @@ class UNet3D(Cell):
             timestep_cond: guidance-scale embedding (b time_cond_proj_dim) of a distilled UNet.
             motion_cond: motion-guidance embedding (b motion_cond_proj_dim) of T2V-Turbo-v2.
             motion_context: motion text states (b l context_dim), for a UNet with ``motion_attention``.
+            motion_token: position (b,) in the motion text; with it the result is the prediction and a tuple of how
+                much each pixel attends to that token, mean over heads (b h w f), in the order blocks run.
         """
         emb = self.embed(timesteps, fps, timestep_cond, motion_cond, latents.dtype)
-        return self.denoise(latents, emb, context, motion_context)
+        return self.denoise(latents, emb, context, motion_context, motion_token)
 
-    def denoise(self, latents: Any, emb: Any, context: Any, motion_context: Any = None) -> Any:
-        """Run all blocks on ``latents`` (b first_channels f h w) and return (b out_channels f h w)."""
+    def denoise(
+        self, latents: Any, emb: Any, context: Any, motion_context: Any = None, motion_token: Any = None
+    ) -> Any:
+        """Run all blocks on ``latents`` (b first_channels f h w) and return what ``construct`` does."""
         b, c, f, height, width = latents.shape
         h = latents.permute(0, 2, 1, 3, 4).reshape(b * f, c, height, width)
-        skips = ()
+        texts = (context, motion_context)
+        skips, maps = (), ()
         for index, stage in enumerate(self.input_blocks):
-            h = stage(h, emb, context, motion_context)
+            h, seen = _run(stage, h, emb, texts, None, motion_token)
             if index == 0 and self.init_attn is not None:
                 h = self.init_attn(h, emb, context, motion_context)
-            skips = (*skips, h)
-        h = self.middle_block(h, emb, context, motion_context)
+            skips, maps = (*skips, h), (*maps, *seen)
+        h, seen = _run(self.middle_block, h, emb, texts, None, motion_token)
+        maps = (*maps, *seen)
         for index, stage in enumerate(self.output_blocks):
             following = skips[max(len(skips) - 2 - index, 0)]
-            h = stage(F.concat([h, skips[-1 - index]], 1), emb, context, motion_context, following.shape)
-        return self.out(h).reshape(b, f, -1, height, width).permute(0, 2, 1, 3, 4)
+            h, seen = _run(stage, F.concat([h, skips[-1 - index]], 1), emb, texts, following.shape, motion_token)
+            maps = (*maps, *seen)
+        out = self.out(h).reshape(b, f, -1, height, width).permute(0, 2, 1, 3, 4)
+        return out if motion_token is None else (out, maps)
 
     def embed(self, timesteps: Any, fps: Any, timestep_cond: Any, motion_cond: Any, dtype: Any) -> Any:
         """Return the time embedding (b 4*model_channels) of all scalar conditions."""
@@ -107,6 +116,13 @@ class UNet3D(Cell):
         if self.fps_embedding is not None and fps is not None:
             emb = emb + self.fps_embedding(timestep_embedding(fps, self.frequencies).astype(dtype))
         return emb
+
+
+def _run(stage: Any, h: Any, emb: Any, texts: Any, shape: Any, token: Any) -> Any:
+    """Return a stage's output, and how much pixels attend to ``token`` in its blocks (nothing without one)."""
+    if token is None:
+        return stage(h, emb, *texts, shape), ()
+    return stage(h, emb, *texts, shape, token)
 
 
 def _embedding_mlp(channels: int) -> Sequential:
