@@ -13,6 +13,7 @@ from videogen_cli.errors import UsageError
 
 _CUBIC_SHARP, _CUBIC_PIL = -0.75, -0.5
 _RADIUS = {"bilinear": 1.0, "bicubic": 2.0}
+AREA = "area"
 
 
 def resampling_matrix(
@@ -23,19 +24,30 @@ def resampling_matrix(
     Args:
         source: samples before.
         target: samples after.
-        kernel: ``bilinear`` (linear interpolation) or ``bicubic``.
+        kernel: ``bilinear`` (linear interpolation), ``bicubic``, or ``area`` (the mean of the source samples that a
+            target sample touches, torch's ``adaptive_avg_pool``; the other options do not apply to it).
         antialias: average over what a target sample covers when shrinking.
         align_corners: first and last samples stay where they are; not together with ``antialias``.
 
     Raises:
         UsageError: an unknown kernel, or a combination that does not exist.
     """
+    if kernel == AREA:
+        return _touched(source, target).astype(np.float32)
     if kernel not in _RADIUS:
-        raise UsageError(f"there is no resampling kernel '{kernel}'", hint=f"There are {', '.join(_RADIUS)}.")
+        raise UsageError(f"there is no resampling kernel '{kernel}'", hint=f"There are {', '.join([*_RADIUS, AREA])}.")
     if antialias and align_corners:
         raise UsageError("align_corners and antialias do not go together", where="resampling")
     matrix = _averaged(source, target, kernel) if antialias else _sampled(source, target, kernel, align_corners)
     return matrix.astype(np.float32)
+
+
+def _touched(source: int, target: int) -> np.ndarray:
+    """Weigh alike all samples from floor(i * source / target) to ceil((i + 1) * source / target)."""
+    index = np.arange(target)[:, None]
+    first, end = index * source // target, -(-(index + 1) * source // target)
+    inside = (np.arange(source) >= first) & (np.arange(source) < end)
+    return inside / (end - first)
 
 
 def _sampled(source: int, target: int, kernel: str, align_corners: bool) -> np.ndarray:
