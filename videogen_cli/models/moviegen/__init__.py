@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from videogen_cli.config import ModelConfig
+from videogen_cli.models.moviegen.params_text import published_byt5, published_metaclip, published_ul2
+from videogen_cli.nets.params.clip import CLIPTextParams
 from videogen_cli.nets.params.moviegen import MovieGenParams, TextProjectorParams
+from videogen_cli.nets.params.t5 import T5Params
 from videogen_cli.registry import CheckpointSpec, ComponentSpec, ModelSpec
 
 
@@ -19,6 +22,9 @@ class MovieGenConfig(ModelConfig):
 
     transformer: MovieGenParams = field(default_factory=MovieGenParams)
     text_projector: TextProjectorParams = field(default_factory=TextProjectorParams)
+    ul2: T5Params = field(default_factory=published_ul2)
+    byt5: T5Params = field(default_factory=published_byt5)
+    metaclip: CLIPTextParams = field(default_factory=published_metaclip)
 
 
 _HERE = "videogen_cli.models.moviegen"
@@ -36,6 +42,9 @@ SPEC = ModelSpec(
         ComponentSpec(
             "text_projector", "videogen_cli.nets.moviegen:TextProjector", "the transformer's text projection on its own"
         ),
+        ComponentSpec("ul2", "videogen_cli.nets.t5:T5Encoder", "reads prompts for what they mean"),
+        ComponentSpec("byt5", "videogen_cli.nets.t5:T5Encoder", "reads prompts for their characters"),
+        ComponentSpec("metaclip", "videogen_cli.nets.clip:CLIPText", "reads prompts for what is to be seen"),
     ),
     checkpoints=(
         CheckpointSpec(
@@ -52,8 +61,31 @@ SPEC = ModelSpec(
             params=f"{_HERE}.params:component_params",
             help="the rank files of ZeRO-3, merged into one file under upstream's names",
         ),
+        CheckpointSpec(
+            "ul2",
+            components=("ul2",),
+            key_map=f"{_HERE}.weights_text:UL2_KEYS",
+            params=f"{_HERE}.params_text:ul2_params",
+            help="google/ul2's folder, of which the encoder is read",
+        ),
+        CheckpointSpec(
+            "byt5",
+            components=("byt5",),
+            key_map=f"{_HERE}.weights_text:BYT5_KEYS",
+            params=f"{_HERE}.params_text:byt5_params",
+            help="google/byt5-small's folder, of which the encoder is read",
+        ),
+        CheckpointSpec(
+            "metaclip",
+            components=("metaclip",),
+            key_map=f"{_HERE}.weights_text:METACLIP_KEYS",
+            params=f"{_HERE}.params_text:metaclip_params",
+            help="a MetaCLIP folder in Hugging Face's layout, of which the text tower is read",
+        ),
     ),
     parity={
+        "text-encoder": f"{_HERE}.parity_text:text_encoder",
+        "tokenizer": f"{_HERE}.parity_text:tokenizer",
         "transformer": f"{_HERE}.parity:transformer",
         "text-projector": f"{_HERE}.parity:text_projector",
         "sampler": f"{_HERE}.parity:sampler",
@@ -61,5 +93,10 @@ SPEC = ModelSpec(
         "loss.rectified-flow": f"{_HERE}.parity:loss_rectified_flow",
         "convert.pos-embed-expand": f"{_HERE}.parity:convert_pos_embed_expand",
         "convert.zero3-merge": f"{_HERE}.parity:convert_zero3_merge",
+        "data.buckets": f"{_HERE}.parity_data:data_buckets",
+        "data.resize-crop": f"{_HERE}.parity_data:data_resize_crop",
+        "data.latent-cache": f"{_HERE}.parity_data:data_latent_cache",
+        "data.text-embedding-names": f"{_HERE}.parity_data:data_text_embedding_names",
+        "eval.metrics": f"{_HERE}.parity_data:eval_metrics",
     },
 )
