@@ -230,3 +230,16 @@ def test_a_dry_run_sizes_a_published_model_without_weights(tmp_path: Path) -> No
     half = convert("vc2", source, tmp_path / "x.safetensors", dry_run=True, dtype="fp16")
     assert half["estimate"]["bytes"] == 2 * estimate["params"]
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_with_nan_are_refused_by_name(tmp_path: Path, golden_path) -> None:
+    source = golden_path(TEACHER) / "weights.ckpt"
+    tensors = {name: tensor.float32().copy() for name, tensor in open_checkpoint(source).tensors.items()}
+    name = "model.diffusion_model.out.2.weight"
+    tensors[name][0, 0, 0, 0] = np.nan
+    bad, target = tmp_path / "bad.safetensors", tmp_path / "target.safetensors"
+    save_safetensors(bad, tensors, {})
+    with pytest.raises(WeightsError, match=r"bad\.safetensors.*'unet\.out\.2\.weight' holds NaN"):
+        convert("vc2", bad, target, components=["unet"], params=golden_path(TEACHER) / "case.json")
+    assert not target.exists()
+    assert convert("raw", bad, target)["tensors"] == len(tensors), "raw keeps whatever there is"

@@ -19,6 +19,7 @@ from videogen_cli.files import sha256_file
 from videogen_cli.registry import CheckpointSpec, ModelSpec, load_attr, model_names, resolve_config, spec
 from videogen_cli.weights import Checkpoint, open_checkpoint
 from videogen_cli.weights.dtypes import CAST_TARGETS, DTYPES, written_type
+from videogen_cli.weights.finite import require_finite
 from videogen_cli.weights.keymap import Account
 from videogen_cli.weights.names import errors_at
 from videogen_cli.weights.recognise import recognise
@@ -270,7 +271,8 @@ def _estimate(tensors: Mapping[str, LazyTensor], dtype: str | None) -> dict[str,
 def _write(request: ConvertRequest, plan: _Plan, output: Output) -> dict[str, Any]:
     """Write the target while the source is hashed; return what was written."""
     assert request.target is not None
-    total = sum(tensor.nbytes for tensor in plan.tensors.values())
+    tensors = plan.tensors if request.type == RAW else require_finite(plan.tensors, request.source)
+    total = sum(tensor.nbytes for tensor in tensors.values())
     labels = {
         **plan.labels,
         "type": request.type,
@@ -279,11 +281,11 @@ def _write(request: ConvertRequest, plan: _Plan, output: Output) -> dict[str, An
     }
     with _source_hash(plan.checkpoint) as digest, output.progress(f"Writing {request.target.name}", total) as bar:
         if request.target.suffix == ".ckpt":
-            files = save_mindspore_ckpt(request.target, plan.tensors, request.dtype, progress=bar.advance)
+            files = save_mindspore_ckpt(request.target, tensors, request.dtype, progress=bar.advance)
         else:
             files = save_safetensors(
                 request.target,
-                plan.tensors,
+                tensors,
                 {**labels, "source_sha256": "0" * 64},
                 request.dtype,
                 progress=bar.advance,

@@ -18,6 +18,7 @@ from videogen_cli.output import Output
 from videogen_cli.registry import load_attr
 from videogen_cli.runners.plan import Plan
 from videogen_cli.weights import open_checkpoint
+from videogen_cli.weights.finite import require_finite
 from videogen_cli.weights.store import locate, open_component
 
 
@@ -68,7 +69,8 @@ def open_session(
     for name in names:
         cell = module.build(load_attr(plan.spec.component(name).build), getattr(plan.config, name))
         if path := files.get(name):
-            module.load(cell, open_component(path, name, known), where=str(path), writable=train, dtype=dtype)
+            tensors = require_finite(open_component(path, name, known), path)
+            module.load(cell, tensors, where=str(path), writable=train, dtype=dtype)
             used[name] = f"{plan.config.weights[name]}@{_digest(path)}"
         else:
             module.initialise(cell, plan.config.seed)

@@ -1,0 +1,42 @@
+"""Weights must be numbers: a NaN or an infinity in one is refused where it is read, not discovered in a video."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from videogen_cli.errors import WeightsError
+from videogen_cli.weights.names import plain
+from videogen_cli.weights.tensor import LazyTensor, contiguous_chunks
+
+_EXPONENTS = {"float16": 0x7C00, "bfloat16": 0x7F80}  # all ones in the exponent mean NaN or infinity
+
+
+def is_finite(values: np.ndarray, dtype: str) -> bool:
+    """Return whether stored numbers hold no NaN and no infinity; types that have none are always finite."""
+    if dtype in _EXPONENTS:
+        mask = np.uint16(_EXPONENTS[dtype])
+        return not any(((part & mask) == mask).any() for part in contiguous_chunks(values.view(np.uint16)))
+    if dtype not in ("float32", "float64"):
+        return True
+    with np.errstate(all="ignore"):
+        # One addition per number is the cheapest test; a finite sum has finite terms, another may only be too large.
+        return all(np.isfinite(part.sum()) or np.isfinite(part).all() for part in contiguous_chunks(values))
+
+
+def require_finite(tensors: Mapping[str, LazyTensor], where: Path | str) -> dict[str, LazyTensor]:
+    """Return ``tensors`` such that reading one with a NaN or an infinity raises WeightsError naming file and key."""
+
+    def checked(name: str, tensor: LazyTensor) -> LazyTensor:
+        def read() -> np.ndarray:
+            values = tensor.read()
+            if not is_finite(values, tensor.dtype):
+                raise WeightsError(f"'{plain(name)}' holds NaN or infinity", where=str(where), hint="It is damaged.")
+            return values
+
+        return replace(tensor, read=read)
+
+    return {name: checked(name, tensor) for name, tensor in tensors.items()}
