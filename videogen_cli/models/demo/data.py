@@ -31,12 +31,13 @@ class ClipWindow:
     def of(cls, total: int, fps: float, num_frames: int = 16, target_fps: float = TARGET_FPS) -> ClipWindow:
         """Return the window of ``num_frames`` at about ``target_fps`` in a file of ``total`` frames.
 
-        The stride is rounded half to even; a file that is too short is taken whole, its frames repeated as needed.
+        The stride is rounded half to even, so a rate below half the target's repeats one frame; a file that is too
+        short is taken whole, its frames repeated as needed.
 
         Raises:
-            DataError: the file has no frames, or its rate is not positive.
+            DataError: the file has no frames, or its rate is no number.
         """
-        if total < 1 or not fps > 0:
+        if total < 1 or not 0 <= fps < float("inf"):
             raise DataError(f"has {total} frames at {fps} per second, of which no clip can be made")
         stride = round(fps / target_fps)
         length = min(total, (num_frames - 1) * stride + 1)
