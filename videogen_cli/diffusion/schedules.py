@@ -39,10 +39,22 @@ def _cosine(steps: int, start: float, end: float, dtype: Any) -> np.ndarray:
     return np.minimum(1 - abar[1:] / abar[:-1], 0.999).astype(dtype)
 
 
+def _exponential(steps: int, start: float, end: float, dtype: Any) -> np.ndarray:
+    """Make abar fall like exp(-12 t) (diffusers); ``start`` and ``end`` do not enter."""
+    return np.full(steps, min(1 - np.exp(-12 / steps), 0.999), dtype)
+
+
+def _sigmoid(steps: int, start: float, end: float, dtype: Any) -> np.ndarray:
+    """Rise like a sigmoid from -6 to 6 (GeoDiff, Xu et al. 2022)."""
+    return (1 / (1 + np.exp(-_linspace(-6, 6, steps, dtype))) * (end - start) + start).astype(dtype)
+
+
 _BETA_SCHEDULES = {
     "linear": _linear,
     "scaled_linear": _scaled_linear,
     "cosine": _cosine,
+    "exp": _exponential,
+    "sigmoid": _sigmoid,
     "squaredcos_cap_v2": _cosine,  # diffusers' name for it
 }
 
@@ -53,7 +65,8 @@ def beta_schedule(
     """Return the variances beta_t, shape (steps,), of ``dtype``.
 
     Args:
-        name: ``linear``, ``scaled_linear`` (linear in the square root), ``cosine`` or ``squaredcos_cap_v2`` (the same).
+        name: ``linear``, ``scaled_linear`` (linear in the square root), ``cosine`` or ``squaredcos_cap_v2`` (the same),
+            ``exp`` (of abar) or ``sigmoid``.
         steps: length of the forward process.
         start: first beta.
         end: last beta.
@@ -133,11 +146,17 @@ class NoiseSchedule:
             UsageError: an unknown schedule or prediction type.
         """
         betas = beta_schedule(name, train_timesteps, beta_start, beta_end, dtype)
-        if zero_snr:
-            betas = zero_terminal_snr(betas)
+        return cls.of_betas(zero_terminal_snr(betas) if zero_snr else betas, prediction_type)
+
+    @classmethod
+    def of_betas(cls, betas: np.ndarray, prediction_type: str = "epsilon") -> NoiseSchedule:
+        """Build a schedule from its betas (train_timesteps,), in their dtype.
+
+        Raises:
+            UsageError: an unknown prediction type.
+        """
         # torch.cumprod multiplies float32 in double precision and rounds each product once.
-        abar = np.cumprod(1 - betas, dtype=np.float64).astype(dtype)
-        return cls(abar, prediction_type)
+        return cls(np.cumprod(1 - betas, dtype=np.float64).astype(betas.dtype), prediction_type)
 
     @property
     def train_timesteps(self) -> int:

@@ -59,6 +59,7 @@ SPEC = ModelSpec(
     ),
     parity={
         "transformer": f"{_HERE}.parity_transformer:transformer",
+        "scheduler": f"{_HERE}.parity_samplers:scheduler",
         "text-encoder": f"{_HERE}.parity_text:text_encoder",
     },
 )

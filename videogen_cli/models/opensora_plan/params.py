@@ -71,5 +71,5 @@ def _square(size: Any) -> int:
     """Return the edge of ``sample_size``: a number, or (height, width), which the original's table wants equal."""
     height, width = (size, size) if isinstance(size, int) else size
     if height != width:
-        raise DataError(f"{list(size)} is not square", where="transformer.sample_size")
+        raise DataError(f"{size} is not square", where="transformer.sample_size")
     return height

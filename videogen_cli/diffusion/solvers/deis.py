@@ -1,0 +1,106 @@
+"""DEIS (Zhang & Chen 2023, arXiv:2204.13902): the noise as a polynomial in the logarithm of the noise level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from videogen_cli.diffusion.schedules import predict_noise, predict_x0
+from videogen_cli.diffusion.solvers.base import Solver, SpacedOptions, ThresholdOptions, bounded, sigma_table
+from videogen_cli.diffusion.solvers.dpm import FEW_STEPS, alpha_sigma
+from videogen_cli.diffusion.solvers.timesteps import at_timesteps, karras, spaced, to_timesteps
+from videogen_cli.errors import UsageError
+
+# the only ones there are, and the words of other solvers that diffusers takes for them
+_ALGORITHMS = ("deis", "dpmsolver", "dpmsolver++")
+_RULES = ("logrho", "midpoint", "heun", "bh1", "bh2")
+
+
+@dataclass(frozen=True)
+class DEISOptions(ThresholdOptions, SpacedOptions):
+    """Options of :class:`DEIS`."""
+
+    timestep_spacing: str = "linspace"
+    solver_order: int = 2  # 1 to 3
+    algorithm_type: str = "deis"
+    solver_type: str = "logrho"
+    lower_order_final: bool = True  # with few steps, lower orders at the end
+    use_karras_sigmas: bool = False
+
+
+class DEIS(Solver):
+    """Multistep log-rho DEIS; ``state`` holds the noise estimates of the last steps.
+
+    Raises:
+        UsageError: an unknown word, or an order that is not 1 to 3.
+    """
+
+    options_type = DEISOptions
+    options: DEISOptions
+
+    def __init__(self, options: DEISOptions, steps: int) -> None:
+        super().__init__(options, steps)
+        for name, known in (("algorithm_type", _ALGORITHMS), ("solver_type", _RULES), ("solver_order", (1, 2, 3))):
+            if (value := getattr(options, name)) not in known:
+                raise UsageError(f"'{value}' is not one of {', '.join(map(str, known))}", where=name)
+        table = sigma_table(self.schedule)
+        timesteps = spaced(
+            options.timestep_spacing, steps, options.num_train_timesteps, offset=options.steps_offset, spare=1
+        )
+        sigmas = at_timesteps(table, timesteps)
+        if options.use_karras_sigmas:
+            sigmas = karras(float(table[-1]), float(table[0]), steps)
+            timesteps = to_timesteps(table, sigmas).round()
+        self.timesteps = timesteps.astype(np.int64)
+        self.sigmas = np.append(sigmas, sigmas[-1] if options.use_karras_sigmas else table[0]).astype(np.float32)
+
+    def step(
+        self, prediction: np.ndarray, latents: np.ndarray, index: int, state: Any = None, noise: Any = None
+    ) -> tuple[np.ndarray, Any]:
+        """Go to the next level; see :meth:`Solver.step`."""
+        options = self.options
+        point = alpha_sigma(float(self.sigmas[index]))
+        denoised = bounded(predict_x0(prediction, latents, *point, options.prediction_type), options)
+        eps = predict_noise(denoised, latents, *point, "sample")
+        estimates = (*(state or ()), eps)[-options.solver_order :]
+        left = len(self.timesteps) - index
+        few = options.lower_order_final and len(self.timesteps) < FEW_STEPS
+        order = min(len(estimates), left) if few else len(estimates)
+        levels = [float(self.sigmas[index - back]) for back in range(order)]
+        arrival = float(self.sigmas[index + 1])
+        moved = latents / point[0]
+        for weight, past in zip(_integrals(levels, arrival), reversed(estimates), strict=False):
+            moved = moved + weight * past
+        return alpha_sigma(arrival)[0] * moved, estimates
+
+
+def _integrals(levels: Sequence[float], arrival: float) -> list[float]:
+    """Integrate, from the first of ``levels`` to ``arrival``, the polynomials in log(level) that interpolate there.
+
+    Returns:
+        For every one of ``levels`` the integral of the Lagrange polynomial that is 1 there and 0 at the others.
+    """
+    nodes = np.log(levels)
+    weights = []
+    for index, node in enumerate(nodes):
+        others = np.delete(nodes, index)
+        numerator = np.poly(others) if len(others) else np.ones(1)
+        coefficients = numerator / np.prod(node - others)
+        weights.append(_integral(coefficients, arrival) - _integral(coefficients, levels[0]))
+    return weights
+
+
+def _integral(coefficients: np.ndarray, level: float) -> float:
+    """Return the antiderivative, in the level, of a polynomial in its logarithm, highest power first.
+
+    With u = log(level) it is level (P(u) - P'(u) + P''(u) - ...).
+    """
+    total, part, sign = 0.0, np.asarray(coefficients), 1.0
+    while len(part):
+        total, sign, part = total + sign * float(np.polyval(part, np.log(level))), -sign, np.polyder(part)
+        if len(part) == 1 and not part.any():
+            break
+    return level * total
