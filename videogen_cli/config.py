@@ -104,12 +104,15 @@ class TrainConfig:
     schedule: str = "constant"  # constant | linear | cosine | one_cycle
     cycle: CycleConfig = field(default_factory=CycleConfig)  # of the schedule one_cycle, in place of the rates above
     warmup_steps: int = 0
+    warmup_from_zero: bool = False  # the first step's rate is 0, and the peak comes after the last of warmup_steps
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
     weight_decay: float = 0.0
+    undecayed: list[str] = field(default_factory=list)  # parameters whose name holds one of these do not decay
     clip_norm: float = 0.0  # 0 = off
     ema_decay: float = 0.0  # 0 = off
+    ema_rise: str = "hyperbolic"  # how the decay starts: hyperbolic (1+n)/(10+n) | exponential 1-e^(-n/2000) | none
     loss_scale: str = "auto"  # auto (dynamic for fp16, else none) | none | a fixed number
     checkpoint_every: int = 500
     keep_checkpoints: int = 3
@@ -283,6 +286,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "device.jit_level": ("O0", "O1", "O2"),
     "device.dtype": DTYPES,
     "train.schedule": ("constant", "linear", "cosine", "one_cycle"),
+    "train.ema_rise": ("hyperbolic", "exponential", "none"),
     "sample.format": ("mp4", "gif", "png", "npy"),
 }
 

@@ -8,7 +8,7 @@ shard of the state is a slice.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,11 @@ class Layout:
     def spread(self, factors: Mapping[str, float]) -> np.ndarray:
         """Return a float32 vector (size,) that holds every parameter's component's factor, 1 where none is given."""
         return np.concatenate([np.full(s.size, factors.get(s.component, 1.0), np.float32) for s in self.slots])
+
+    def naming(self, words: Sequence[str]) -> np.ndarray:
+        """Return a float32 vector (size,) that is 1 for parameters with one of ``words`` in their lower-cased name."""
+        found = [(slot, any(word in slot.name.lower() for word in words)) for slot in self.slots]
+        return np.concatenate([np.full(slot.size, named, np.float32) for slot, named in found])
 
     def split(self, flat: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
         """Return component -> parameter name -> view into ``flat`` (size,)."""

@@ -43,7 +43,7 @@ def hyperparameters(config: TrainConfig, rate: float, updates: int, unscale: flo
         rate * second / first,
         config.epsilon * second,
         1.0 - rate * config.weight_decay,
-        1.0 - average_decay(updates, config.ema_decay),
+        1.0 - average_decay(updates, config.ema_decay, config.ema_rise),
     )
     return np.array(values, np.float32)
 
@@ -63,6 +63,8 @@ class Update(Cell):
         if self.averages:
             self.average = state_parameter("average", weights)
         self.size = layout.size
+        kept = layout.naming(config.undecayed)
+        self.decayed = ms.Tensor(1.0 - kept) if kept.any() else None
         shares = layout.spread(config.rate_factors)
         self.shares = None if (shares == 1.0).all() else ms.Tensor(shares)
         self.scatter: Any = Scatter(layout, parameters)
@@ -82,7 +84,8 @@ class Update(Cell):
         else:
             held = None
         if self.decays:
-            _assign(self.weights, self.weights * hyper[6])
+            factor = hyper[6] if self.decayed is None else 1.0 - self.decayed * (1.0 - hyper[6])
+            _assign(self.weights, self.weights * factor)
         # The bias corrections are in hyper[4] and hyper[5], so the kernel is told that there are none.
         _adam(
             self.weights, self.first_moment, self.second_moment,

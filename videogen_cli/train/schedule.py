@@ -10,15 +10,16 @@ from videogen_cli.config import CycleConfig, TrainConfig
 def learning_rate(step: int, config: TrainConfig) -> float:
     """Return the learning rate of a step (the first is 0).
 
-    It rises linearly over ``warmup_steps``, reaching its peak at the last of them; then it stays (``constant``), or
-    falls to ``end_learning_rate`` at the last step along a line (``linear``) or half a cosine (``cosine``). A
-    ``one_cycle`` has rates of its own, see :class:`videogen_cli.config.CycleConfig`.
+    It rises linearly over ``warmup_steps``, reaching its peak at the last of them (``warmup_from_zero``: at the first
+    after them); then it stays (``constant``), or falls to ``end_learning_rate`` at the last step along a line
+    (``linear``) or half a cosine (``cosine``). A ``one_cycle`` has rates of its own, see
+    :class:`videogen_cli.config.CycleConfig`.
     """
     if config.schedule == "one_cycle":
         return _cycle_rate(step, config.cycle)
     peak, end, warmup = config.learning_rate, config.end_learning_rate, config.warmup_steps
     if step < warmup:
-        return peak * (step + 1) / warmup
+        return peak * (step if config.warmup_from_zero else step + 1) / warmup
     if config.schedule == "constant":
         return peak
     share = min(1.0, (step - warmup) / max(1, config.max_steps - 1 - warmup))
@@ -59,10 +60,13 @@ def _decayed(step: int, cycle: CycleConfig) -> float:
     return after / cycle.decay_steps if cycle.decay_steps and after > 0 else 0.0
 
 
-def average_decay(updates: int, decay: float) -> float:
+def average_decay(updates: int, decay: float, rise: str = "hyperbolic") -> float:
     """Return the EMA's decay at the update after ``updates`` others.
 
-    It starts low, so that the average forgets the initial weights, and never exceeds ``decay``: (1 + n) / (10 + n),
-    as TensorFlow's ExponentialMovingAverage does with ``num_updates``.
+    Unless ``rise`` is ``none``, it starts low, so that the average forgets the initial weights, and never exceeds
+    ``decay``: ``hyperbolic`` is (1 + n) / (10 + n), as TensorFlow's ExponentialMovingAverage does with
+    ``num_updates``; ``exponential`` is ``decay`` (1 - exp(-(n + 1) / 2000)), as mindone's ``EMA`` does.
     """
-    return min(decay, (1 + updates) / (10 + updates))
+    if rise == "hyperbolic":
+        return min(decay, (1 + updates) / (10 + updates))
+    return decay * (1.0 - math.exp(-(updates + 1) / 2000)) if rise == "exponential" else decay

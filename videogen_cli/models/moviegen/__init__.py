@@ -93,6 +93,8 @@ SPEC = ModelSpec(
         "loss.rectified-flow": f"{_HERE}.parity:loss_rectified_flow",
         "convert.pos-embed-expand": f"{_HERE}.parity:convert_pos_embed_expand",
         "convert.zero3-merge": f"{_HERE}.parity:convert_zero3_merge",
+        "train.optimizer": f"{_HERE}.parity_train:train_optimizer",
+        "parallel.ulysses": f"{_HERE}.parity_train:parallel_ulysses",
         "data.buckets": f"{_HERE}.parity_data:data_buckets",
         "data.resize-crop": f"{_HERE}.parity_data:data_resize_crop",
         "data.latent-cache": f"{_HERE}.parity_data:data_latent_cache",
