@@ -22,8 +22,8 @@ REAL = "mindspore" in sys.modules
 class Init:
     """How a parameter starts when no weights are loaded.
 
-    ``kind``: ``zeros``, ``ones``, ``normal`` (``mean`` and standard deviation ``scale``) or ``uniform`` (in
-    [-scale, scale]).
+    ``kind``: ``zeros``, ``ones``, ``normal`` (``mean`` and standard deviation ``scale``), ``uniform`` (in
+    [-scale, scale]) or ``centre`` (a kernel that passes its input on; its bias, zero).
     """
 
     kind: str = "zeros"
@@ -36,12 +36,22 @@ class Init:
             return np.zeros(shape, np.float32)
         if self.kind == "ones":
             return np.ones(shape, np.float32)
+        if self.kind == "centre":
+            return _centre(shape)
         if self.kind == "normal":
             return rng.standard_normal(shape, np.float32) * np.float32(self.scale) + np.float32(self.mean)
         return rng.uniform(-self.scale, self.scale, shape).astype(np.float32)
 
 
-ZEROS, ONES = Init("zeros"), Init("ones")
+def _centre(shape: tuple[int, ...]) -> np.ndarray:
+    """Return a kernel (o i ...) that passes its input on: the identity at its centre, zeros elsewhere; a bias of 0."""
+    values = np.zeros(shape, np.float32)
+    if len(shape) > 1:
+        values[(slice(None), slice(None), *(size // 2 for size in shape[2:]))] = np.eye(*shape[:2])
+    return values
+
+
+ZEROS, ONES, CENTRE = Init("zeros"), Init("ones"), Init("centre")
 
 if TYPE_CHECKING:
 
