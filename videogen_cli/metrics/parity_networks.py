@@ -10,12 +10,12 @@ import numpy as np
 
 from videogen_cli.metrics.parity import Case
 from videogen_cli.registry import CheckpointSpec, ComponentSpec, load_attr, spec
-from videogen_cli.runners.convert import find_type
+from videogen_cli.runners.convert import find_types
 
 
 def checkpoint_kind(case: Case, kind: str) -> CheckpointSpec:
     """Return the declaration of a checkpoint type of the case's model."""
-    return find_type(kind, case.model)[1]
+    return find_types(kind, case.model)[0][1]
 
 
 def build(case: Case, params: Mapping[str, Any]) -> dict[str, Any]:

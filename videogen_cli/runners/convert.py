@@ -81,11 +81,7 @@ def run(request: ConvertRequest, output: Output) -> dict[str, Any]:
     """
     started = time.monotonic()
     _check_request(request)
-    if request.type == RAW:
-        plan = _plan_raw(request)
-    else:
-        model, kind = find_type(request.type, request.model)
-        plan = _plan_export(request, model, kind) if request.export else _plan_import(request, model, kind)
+    plan = _plan_raw(request) if request.type == RAW else _plan(request, output)
     result = _describe(request, plan)
     if plan.account.ok and request.writes:
         result |= _write(request, plan, output)
@@ -115,21 +111,41 @@ def _check_request(request: ConvertRequest) -> None:
         raise UsageError("'raw' keeps every name as it is and takes no model options", where="--type")
 
 
-def find_type(name: str, model: str | None = None) -> tuple[ModelSpec, CheckpointSpec]:
-    """Return the model and the declaration that know a ``--type``.
+def find_types(name: str, model: str | None = None) -> list[tuple[ModelSpec, CheckpointSpec]]:
+    """Return the models (or the one named) that know a ``--type``, and their declarations of it.
 
     Raises:
-        UsageError: nobody knows it, or several models do and none is named.
+        UsageError: nobody knows it.
     """
     models = [spec(model)] if model else [spec(known) for known in model_names()]
     found = [(item, kind) for item in models for kind in item.checkpoints if kind.type == name]
     if not found:
         known = sorted({RAW, *(kind.type for item in models for kind in item.checkpoints)})
         raise UsageError(f"there is no checkpoint type '{name}'", where="--type", hint=did_you_mean(name, known))
-    if len(found) > 1:
-        names = ", ".join(item.name for item, _ in found)
-        raise UsageError(f"'{name}' is a type of several models: {names}", where="--type", hint="Add --model NAME.")
-    return found[0]
+    return found
+
+
+def _plan(request: ConvertRequest, output: Output) -> _Plan:
+    """Plan for the model the file is of; where several know the type (OpenCLIP's), for the first that it fits."""
+    found = find_types(request.type, request.model)
+    make = _plan_export if request.export else _plan_import
+    failures: list[_Plan | UsageError | WeightsError] = []
+    for model, kind in found:
+        try:
+            plan = make(request, model, kind)
+        except (UsageError, WeightsError) as error:
+            failures.append(error)
+            continue
+        if plan.account.ok:
+            if len(found) > 1:
+                output.info(
+                    f"read as {model.name} has it (--model chooses among {', '.join(m.name for m, _ in found)})"
+                )
+            return plan
+        failures.append(plan)
+    if isinstance(failures[0], _Plan):
+        return failures[0]
+    raise failures[0]
 
 
 def _plan_raw(request: ConvertRequest) -> _Plan:
