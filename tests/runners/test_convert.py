@@ -64,7 +64,6 @@ def test_published_files_are_accounted_for(kind: str, name: str, used: int, igno
         ("vc2", "T2V-Turbo-VC2-unet_lora.pt.json", "Its type is 'lora'"),
         ("vc2", "T2V-Turbo-VC2-Merged-unet.json", "merged T2V-Turbo"),
         ("vc2", "text-to-video-ms-1.7b-unet.json", "ModelScope"),
-        ("lora", "T2V-Turbo-MS-unet_lora.pt.json.gz", "T2V-Turbo-MS"),
         ("lora", "VideoCrafter2-model.ckpt.json.gz", "Its type is 'vc2'"),
     ],
 )
