@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from videogen_cli.config import ModelConfig
 from videogen_cli.models.moviegen.params_text import published_byt5, published_metaclip, published_ul2
 from videogen_cli.nets.params.clip import CLIPTextParams
+from videogen_cli.nets.params.lpips import LPIPSParams
 from videogen_cli.nets.params.moviegen import MovieGenParams, TextProjectorParams
 from videogen_cli.nets.params.t5 import T5Params
+from videogen_cli.nets.params.tae import TAEParams
 from videogen_cli.registry import CheckpointSpec, ComponentSpec, ModelSpec
 
 
@@ -22,6 +24,8 @@ class MovieGenConfig(ModelConfig):
 
     transformer: MovieGenParams = field(default_factory=MovieGenParams)
     text_projector: TextProjectorParams = field(default_factory=TextProjectorParams)
+    tae: TAEParams = field(default_factory=TAEParams)
+    lpips: LPIPSParams = field(default_factory=lambda: LPIPSParams(conv_bias=False))
     ul2: T5Params = field(default_factory=published_ul2)
     byt5: T5Params = field(default_factory=published_byt5)
     metaclip: CLIPTextParams = field(default_factory=published_metaclip)
@@ -42,6 +46,12 @@ SPEC = ModelSpec(
         ComponentSpec(
             "text_projector", "videogen_cli.nets.moviegen:TextProjector", "the transformer's text projection on its own"
         ),
+        ComponentSpec(
+            "tae", "videogen_cli.nets.tae:TemporalAutoencoder", "autoencoder of videos, 8 x 8 x 8 times smaller"
+        ),
+        ComponentSpec(
+            "lpips", "videogen_cli.nets.lpips:LPIPS", "perceptual distance, which the autoencoder learns from"
+        ),
         ComponentSpec("ul2", "videogen_cli.nets.t5:T5Encoder", "reads prompts for what they mean"),
         ComponentSpec("byt5", "videogen_cli.nets.t5:T5Encoder", "reads prompts for their characters"),
         ComponentSpec("metaclip", "videogen_cli.nets.clip:CLIPText", "reads prompts for what is to be seen"),
@@ -60,6 +70,20 @@ SPEC = ModelSpec(
             key_map=f"{_HERE}.weights:ZERO3_KEYS",
             params=f"{_HERE}.params:component_params",
             help="the rank files of ZeRO-3, merged into one file under upstream's names",
+        ),
+        CheckpointSpec(
+            "tae",
+            components=("tae",),
+            key_map=f"{_HERE}.weights_tae:TAE_KEYS",
+            params=f"{_HERE}.params_tae:component_params",
+            help="the autoencoder's MindSpore file, as published, from training, or inflated by upstream's tool",
+        ),
+        CheckpointSpec(
+            "sd35-vae",
+            components=("tae",),
+            key_map=f"{_HERE}.weights_tae:SD35_KEYS",
+            params=f"{_HERE}.params_tae:component_params",
+            help="Stable Diffusion 3.5's image autoencoder, inflated to one of videos that training starts from",
         ),
         CheckpointSpec(
             "ul2",
@@ -84,11 +108,14 @@ SPEC = ModelSpec(
         ),
     ),
     parity={
+        "tae": f"{_HERE}.parity_tae:tae",
+        "loss.tae": f"{_HERE}.parity_tae:loss_tae",
         "text-encoder": f"{_HERE}.parity_text:text_encoder",
         "tokenizer": f"{_HERE}.parity_text:tokenizer",
         "transformer": f"{_HERE}.parity:transformer",
         "text-projector": f"{_HERE}.parity:text_projector",
         "sampler": f"{_HERE}.parity:sampler",
+        "pipeline.t2v": f"{_HERE}.parity_pipeline:pipeline_t2v",
         "scheduler": f"{_HERE}.parity:scheduler",
         "loss.rectified-flow": f"{_HERE}.parity:loss_rectified_flow",
         "convert.pos-embed-expand": f"{_HERE}.parity:convert_pos_embed_expand",

@@ -1,0 +1,120 @@
+"""Checkpoints of the TAE: upstream's MindSpore files, and the image autoencoder of Stable Diffusion 3.5.
+
+Upstream: mindspore-lab/mindone, examples/moviegen (scripts/train_tae.py, tools/inflate_vae_to_tae.py). Where a file has
+only what an image autoencoder has, the layers over frames start as those of a new network do: passing frames on, so that
+the TAE starts as that autoencoder on every frame.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from videogen_cli.runtime.cells import CENTRE, ONES, ZEROS
+from videogen_cli.weights.autoencoder_keys import DiffusersKeys
+from videogen_cli.weights.keymap import Account, KeyMap, Match, Rule, Shape, ignore, rename
+from videogen_cli.weights.layouts import UnitAxes
+from videogen_cli.weights.lpips_keys import mindone_lpips_rules
+from videogen_cli.weights.tensor import LazyTensor, from_array
+
+_WRAPPERS = re.compile(r"autoencoder\.|_backbone\.")  # of training and of mixed precision, anywhere in a key
+_OVER_FRAMES = re.compile(r"tae\..*(?:\.conv_temp\.|sample_temp\.|\.attn_1\.1\.|\.attn\.\d+\.1\.).*")
+_KERNEL = UnitAxes(dropped=(2,), added=(3, 4))  # MindSpore keeps kernels over one axis as (o i 1 k)
+_NORMS = ("norm1", "norm2", "norm", "norm_out")
+_INFLATED = "inflated"  # where a converted file says that it came without layers over frames
+
+
+class TAEKeys(KeyMap):
+    """The TAE's keys under any wrapper, whether the file has layers over frames or none."""
+
+    def resolve(self, key: str) -> Match | None:
+        """Return what knows a key under any wrapper."""
+        return super().resolve(_WRAPPERS.sub("", key))
+
+    def account(self, tensors: Mapping[str, LazyTensor], targets: Mapping[str, Shape]) -> Account:
+        """See :meth:`KeyMap.account`; a file without any layer over frames misses none."""
+        account = super().account(tensors, targets)
+        if not any(map(_OVER_FRAMES.fullmatch, account.used)):
+            _inflate(account, targets)
+        return account
+
+    def export(self, tensors: Mapping[str, LazyTensor], found: Mapping[str, str] | None = None) -> Account:
+        """See :meth:`KeyMap.export`; what an inflated file came without is left out again."""
+        return super().export(_over_pixels(tensors) if _INFLATED in (found or {}) else tensors, found)
+
+
+class InflatedKeys(KeyMap):
+    """A TAE made of an image autoencoder in diffusers' layout; ``rules`` go on from latent diffusion's names."""
+
+    def account(self, tensors: Mapping[str, LazyTensor], targets: Mapping[str, Shape]) -> Account:
+        """See :meth:`KeyMap.account`; layers over frames are made."""
+        wanted = {self.source_name(name): name for name in targets if not _OVER_FRAMES.fullmatch(name)}
+        account = _IMAGE_KEYS.account(tensors, {theirs: targets[ours] for theirs, ours in wanted.items()})
+        result = Account(
+            used={wanted[name]: sources for name, sources in account.used.items()},
+            tensors={wanted[name]: tensor for name, tensor in account.tensors.items()},
+            ignored=account.ignored,
+            missing=[wanted[name] for name in account.missing],
+            unexpected=account.unexpected,
+            mismatched=account.mismatched,
+            metadata=account.metadata,
+        )
+        _inflate(result, targets)
+        return result
+
+    def export(self, tensors: Mapping[str, LazyTensor], found: Mapping[str, str] | None = None) -> Account:
+        """See :meth:`KeyMap.export`; layers over frames, which the original lacks, are left out."""
+        wanted = {self.source_name(name): name for name in _over_pixels(tensors)}
+        account = _IMAGE_KEYS.export({theirs: tensors[ours] for theirs, ours in wanted.items()}, found)
+        account.used = {key: tuple(wanted[name] for name in names) for key, names in account.used.items()}
+        return account
+
+
+def _over_pixels(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
+    return {name: tensor for name, tensor in tensors.items() if not _OVER_FRAMES.fullmatch(name)}
+
+
+def _inflate(account: Account, targets: Mapping[str, Shape]) -> None:
+    """Give the layers over frames that a file lacks what a new network has."""
+    made = [name for name in targets if _OVER_FRAMES.fullmatch(name) and name not in account.tensors]
+    for name in made:
+        start = ONES if name.endswith(".norm.weight") else ZEROS if ".proj_out." in name else CENTRE
+        account.tensors[name] = from_array(start.draw(targets[name], np.random.default_rng(0)))
+    account.missing = [name for name in account.missing if name not in made]
+    if made:
+        account.metadata[_INFLATED] = f"{len(made)} tensors of layers over frames, which pass frames on"
+
+
+def _mindspore_norms(names: Iterable[str]) -> list[Rule]:
+    return [
+        rename(f"{{*}}.{name}.{theirs}", f"tae.{{*}}.{name}.{ours}")
+        for name in names
+        for theirs, ours in (("gamma", "weight"), ("beta", "bias"))
+    ]
+
+
+TAE_KEYS = TAEKeys(
+    rules=(
+        ignore("{*}.temb_proj.{*}", "projection of a timestep, which an autoencoder has none of"),
+        ignore("logvar", "variance of the reconstruction, kept by training"),
+        *mindone_lpips_rules(source="perceptual_loss."),
+        *_mindspore_norms(_NORMS),
+        rename("{*}.conv_temp.weight", "tae.{*}.conv_temp.weight", _KERNEL),
+        rename("{*}sample_temp.conv.weight", "tae.{*}sample_temp.conv.weight", _KERNEL),
+        rename("{*}", "tae.{*}"),
+    ),
+)
+SD35_KEYS = InflatedKeys(
+    rules=(
+        rename("{*}.downsample.conv.{*}", "tae.{*}.downsample_spat.conv.{*}"),
+        rename("{*}.upsample.conv.{*}", "tae.{*}.upsample_spat.conv.{*}"),
+        rename("{*}.attn_1.{*}", "tae.{*}.attn_1.0.{*}"),
+        rename("{*}.attn.{}.{*}", "tae.{*}.attn.{}.0.{*}"),
+        *(rename(f"{{*}}.{name}.{{*}}", f"tae.{{*}}.{name}.{{*}}") for name in _NORMS),
+        rename("{*}.weight", "tae.{*}.conv_spat.weight"),
+        rename("{*}.bias", "tae.{*}.conv_spat.bias"),
+    ),
+)
+_IMAGE_KEYS = DiffusersKeys(rules=(), target="")

@@ -1,0 +1,320 @@
+"""Movie Gen's temporal autoencoder (TAE): an image autoencoder with a convolution over frames after each over pixels.
+
+Polyak et al., arXiv 2410.13720, section 3.1.1; names and details of mindspore-lab/mindone, examples/moviegen/mg/models/
+tae, whose published weights it runs. Videos and activations are (b c f h w).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from videogen_cli.nets.layers import Conv2d, Conv3d, GroupNorm, Identity, Linear, Pointwise, Sequential
+from videogen_cli.nets.params.tae import TAEParams
+from videogen_cli.runtime import functional as F
+from videogen_cli.runtime.cells import CENTRE, ZEROS, Cell, CellList
+
+EPS = 1e-6
+LOGVAR_MIN, LOGVAR_MAX = -30.0, 20.0
+
+
+class TemporalAutoencoder(Cell):
+    """Maps videos to the mean and log-variance of latents, and latents to videos; scales nothing.
+
+    ``frames_per_latent`` frames become one latent frame, the last of them may be fewer; an image is a video of one
+    frame. Height and width are halved at every level but the last, rounding down.
+
+    Raises:
+        UsageError: the params describe no network (see their ``check``).
+    """
+
+    def __init__(self, params: TAEParams) -> None:
+        super().__init__()
+        params.check()
+        z = params.z_channels
+        self.encoder = Encoder(params)
+        self.decoder = Decoder(params)
+        self.quant_conv = FactorisedConv(2 * z, 2 * z, kernel=1) if params.quant_conv else Identity()
+        self.post_quant_conv = FactorisedConv(z, z, kernel=1) if params.post_quant_conv else Identity()
+
+    def encode(self, video: Any) -> tuple[Any, Any]:
+        """Return mean and unclipped log-variance (b z_channels f/8 h/8 w/8) of videos (b 3 f h w) in [-1, 1]."""
+        mean, logvar = F.chunk(self.quant_conv(self.encoder(video)), 2, 1)
+        return mean, logvar
+
+    def decode(self, latents: Any) -> Any:
+        """Return videos (b 3 8f 8h 8w), about in [-1, 1], of latents (b z_channels f h w).
+
+        They may have more frames than were encoded: the first ones count.
+        """
+        return self.decoder(self.post_quant_conv(latents))
+
+    def construct(self, video: Any, noise: Any) -> tuple[Any, Any, Any, Any]:
+        """Return the reconstruction of videos (b 3 f h w), the latents drawn with ``noise``, their mean and logvar."""
+        mean, logvar = self.encode(video)
+        latents = draw(mean, logvar, noise)
+        return self.decode(latents)[:, :, : video.shape[2]], latents, mean, logvar
+
+
+def draw(mean: Any, logvar: Any, noise: Any) -> Any:
+    """Return latents of a mean and log-variance, given standard normal ``noise``; all of one shape."""
+    return mean + F.exp(0.5 * logvar.clip(LOGVAR_MIN, LOGVAR_MAX)) * noise
+
+
+class Encoder(Cell):
+    """Videos to the moments of latents, before ``quant_conv``."""
+
+    def __init__(self, params: TAEParams) -> None:
+        super().__init__()
+        widths = [params.base_channels * multiple for multiple in params.channel_mult]
+        self.conv_in = FactorisedConv(params.in_channels, params.base_channels)
+        starts = [params.base_channels, *widths[:-1]]
+        sizes = enumerate(zip(starts, widths, strict=True))
+        self.down = CellList([DownLevel(params, level, start, width) for level, (start, width) in sizes])
+        self.mid = Middle(params, widths[-1])
+        self.norm_out = GroupNorm(params.norm_groups, widths[-1], EPS)
+        self.conv_out = FactorisedConv(widths[-1], 2 * params.z_channels)
+
+    def construct(self, x: Any) -> Any:
+        """Map (b 3 f h w) to (b 2*z_channels f/8 h/8 w/8)."""
+        x = self.conv_in(x)
+        for level in self.down:
+            x = level(x)
+        return self.conv_out(F.silu(self.norm_out(self.mid(x))))
+
+
+class Decoder(Cell):
+    """Latents after ``post_quant_conv`` to videos."""
+
+    def __init__(self, params: TAEParams) -> None:
+        super().__init__()
+        widths = [params.base_channels * multiple for multiple in params.channel_mult]
+        self.conv_in = FactorisedConv(params.z_channels, widths[-1])
+        self.mid = Middle(params, widths[-1])
+        starts = [*widths[1:], widths[-1]]
+        sizes = enumerate(zip(starts, widths, strict=True))
+        self.up = CellList([UpLevel(params, level, start, width) for level, (start, width) in sizes])
+        self.norm_out = GroupNorm(params.norm_groups, widths[0], EPS)
+        self.conv_out = FactorisedConv(widths[0], params.out_channels)
+
+    def construct(self, x: Any) -> Any:
+        """Map (b z_channels f h w) to (b 3 8f 8h 8w)."""
+        x = self.mid(self.conv_in(x))
+        for level in self.up[::-1]:
+            x = level(x)
+        return self.conv_out(F.silu(self.norm_out(x)))
+
+
+class FactorisedConv(Cell):
+    """A convolution over pixels, then one over frames that repeats the first and last frame ("2.5D")."""
+
+    def __init__(self, in_channels: int, channels: int, kernel: int = 3) -> None:
+        super().__init__()
+        self.conv_spat = Conv2d(in_channels, channels, kernel)
+        self.conv_temp = conv_over_frames(channels, kernel)
+        self.repeats = kernel > 1
+
+    def construct(self, x: Any) -> Any:
+        """Map (b in_channels f h w) to (b channels f h w)."""
+        x = _per_frame(self.conv_spat, x)
+        return self.conv_temp(_with_repeated_ends(x) if self.repeats else x)
+
+
+def conv_over_frames(channels: int, kernel: int, stride: int = 1, padding: int = 0) -> Conv3d:
+    """Return a convolution over frames that starts as the identity, as in an inflated image autoencoder."""
+    around = (padding, padding, 0, 0, 0, 0)
+    return Conv3d(channels, channels, (kernel, 1, 1), stride=(stride, 1, 1), padding=around, init=CENTRE)
+
+
+def _per_frame(cell: Any, x: Any) -> Any:
+    """Apply a cell for images (n c h w) to every frame of x (b c f h w)."""
+    b, c, f, h, w = x.shape
+    x = cell(x.permute(0, 2, 1, 3, 4).reshape(b * f, c, h, w))
+    return x.reshape(b, f, x.shape[1], x.shape[2], x.shape[3]).permute(0, 2, 1, 3, 4)
+
+
+def _with_repeated_ends(x: Any) -> Any:
+    return F.concat([x[:, :, :1], x, x[:, :, -1:]], 2)
+
+
+class ResnetBlock(Cell):
+    """Two convolutions with a residual; norms run over frames and pixels together."""
+
+    def __init__(self, in_channels: int, channels: int, groups: int) -> None:
+        super().__init__()
+        self.norm1 = GroupNorm(groups, in_channels, EPS)
+        self.conv1 = FactorisedConv(in_channels, channels)
+        self.norm2 = GroupNorm(groups, channels, EPS)
+        self.conv2 = FactorisedConv(channels, channels)
+        self.nin_shortcut = Identity() if in_channels == channels else FactorisedConv(in_channels, channels, kernel=1)
+
+    def construct(self, x: Any) -> Any:
+        """Map (b in_channels f h w) to (b channels f h w)."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv2(F.silu(self.norm2(h)))
+        return self.nin_shortcut(x) + h
+
+
+class SpatialAttention(Cell):
+    """Single-head self-attention over the pixels of each frame."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.norm = GroupNorm(groups, channels, EPS)
+        self.q = Pointwise(channels, channels, dims=2)
+        self.k = Pointwise(channels, channels, dims=2)
+        self.v = Pointwise(channels, channels, dims=2)
+        self.proj_out = Pointwise(channels, channels, dims=2)
+
+    def construct(self, x: Any) -> Any:
+        """Map (b c f h w) to itself."""
+        b, c, f, h, w = x.shape
+        tokens = self.norm(x).permute(0, 2, 3, 4, 1).reshape(b * f, h * w, c)
+        out = self.proj_out(F.attention(self.q(tokens), self.k(tokens), self.v(tokens), 1))
+        return out.reshape(b, f, h, w, c).permute(0, 4, 1, 2, 3) + x
+
+
+class TemporalAttention(Cell):
+    """Single-head self-attention over the frames at each pixel, which knows no order.
+
+    It starts by adding nothing, so that an inflated image autoencoder starts as that; the original draws it.
+    """
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.norm = GroupNorm(groups, channels, EPS)
+        self.to_q = Linear(channels, channels, init=CENTRE)
+        self.to_k = Linear(channels, channels, init=CENTRE)
+        self.to_v = Linear(channels, channels, init=CENTRE)
+        self.proj_out = Linear(channels, channels, init=ZEROS)
+
+    def construct(self, x: Any) -> Any:
+        """Map (b c f h w) to itself."""
+        b, c, f, h, w = x.shape
+        tokens = self.norm(x).permute(0, 3, 4, 2, 1).reshape(b * h * w, f, c)
+        out = self.proj_out(F.attention(self.to_q(tokens), self.to_k(tokens), self.to_v(tokens), 1))
+        return out.reshape(b, h, w, f, c).permute(0, 4, 3, 1, 2) + x
+
+
+def attention(params: TAEParams, channels: int) -> Sequential:
+    """Return attention over pixels, and then, where the params say so, over frames."""
+    steps = [SpatialAttention(channels, params.norm_groups)]
+    if params.temporal_attention:
+        steps.append(TemporalAttention(channels, params.norm_groups))
+    return Sequential(*steps)
+
+
+class Middle(Cell):
+    """The coarsest level of encoder and decoder."""
+
+    def __init__(self, params: TAEParams, channels: int) -> None:
+        super().__init__()
+        self.block_1 = ResnetBlock(channels, channels, params.norm_groups)
+        self.attn_1 = attention(params, channels)
+        self.block_2 = ResnetBlock(channels, channels, params.norm_groups)
+
+    def construct(self, x: Any) -> Any:
+        """Map (b c f h w) to itself."""
+        return self.block_2(self.attn_1(self.block_1(x)))
+
+
+class Blocks(Cell):
+    """The residual blocks of a level, each with the attention that follows it, if any."""
+
+    def __init__(self, params: TAEParams, level: int, in_channels: int, channels: int, count: int) -> None:
+        super().__init__()
+        starts = [in_channels, *[channels] * (count - 1)]
+        self.block = CellList([ResnetBlock(start, channels, params.norm_groups) for start in starts])
+        self.attends = level in params.attention_levels
+        self.attn = CellList([attention(params, channels) for _ in starts] if self.attends else [])
+
+    def run_blocks(self, x: Any) -> Any:
+        """Map (b in_channels f h w) to (b channels f h w)."""
+        for index, block in enumerate(self.block):
+            x = block(x)
+            if self.attends:
+                x = self.attn[index](x)
+        return x
+
+
+class DownLevel(Blocks):
+    """One level of the encoder."""
+
+    def __init__(self, params: TAEParams, level: int, in_channels: int, channels: int) -> None:
+        super().__init__(params, level, in_channels, channels, params.num_res_blocks)
+        last = level == len(params.channel_mult) - 1
+        self.downsample_spat = Identity() if last else SpatialDownsample(channels)
+        halves = level in params.temporal_downsample_levels
+        self.downsample_temp = TemporalDownsample(channels) if halves else Identity()
+
+    def construct(self, x: Any) -> Any:
+        """Map (b in_channels f h w) to (b channels f' h' w')."""
+        return self.downsample_temp(self.downsample_spat(self.run_blocks(x)))
+
+
+class UpLevel(Blocks):
+    """One level of the decoder."""
+
+    def __init__(self, params: TAEParams, level: int, in_channels: int, channels: int) -> None:
+        super().__init__(params, level, in_channels, channels, params.num_res_blocks + 1)
+        self.upsample_spat = SpatialUpsample(channels) if level > 0 else Identity()
+        doubles = level in params.temporal_upsample_levels
+        self.upsample_temp = TemporalUpsample(channels) if doubles else Identity()
+
+    def construct(self, x: Any) -> Any:
+        """Map (b in_channels f h w) to (b channels f' h' w')."""
+        return self.upsample_temp(self.upsample_spat(self.run_blocks(x)))
+
+
+class SpatialDownsample(Cell):
+    """Halves height and width with a strided convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = Conv2d(channels, channels, stride=2, padding=(0, 1, 0, 1))  # right and bottom only
+
+    def construct(self, x: Any) -> Any:
+        """Map (b c f h w) to (b c f h/2 w/2), rounding down."""
+        return _per_frame(self.conv, x)
+
+
+class SpatialUpsample(Cell):
+    """Doubles height and width by repetition and a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = Conv2d(channels, channels)
+
+    def construct(self, x: Any) -> Any:
+        """Map (b c f h w) to (b c f 2h 2w)."""
+        b, c, f, h, w = x.shape
+        doubled = F.upsample_nearest(x.reshape(b, c * f, h, w)).reshape(b, c, f, 2 * h, 2 * w)
+        return _per_frame(self.conv, doubled)
+
+
+class TemporalDownsample(Cell):
+    """Halves the frames with a strided convolution that repeats the first and last frame."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = conv_over_frames(channels, 3, stride=2)
+
+    def construct(self, x: Any) -> Any:
+        """Map (b c f h w) to (b c f/2 h w), rounding up."""
+        return self.conv(_with_repeated_ends(x))
+
+
+class TemporalUpsample(Cell):
+    """Doubles the frames by repetition and a convolution with zeros beyond both ends.
+
+    The paper repeats the end frames here too; the code that made the published weights does not.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = conv_over_frames(channels, 3, padding=1)
+
+    def construct(self, x: Any) -> Any:
+        """Map (b c f h w) to (b c 2f h w)."""
+        b, c, f, h, w = x.shape
+        doubled = F.broadcast_to(x.reshape(b, c, f, 1, h, w), (b, c, f, 2, h, w)).reshape(b, c, 2 * f, h, w)
+        return self.conv(doubled)
