@@ -39,7 +39,9 @@ class LossConfig:
     video_motion: float = 0.1  # differences between frames of the prediction follow those of the target
     text_motion: float = 0.1  # attention to the end of the motion text moves as the video does
     regularization: float = 0.1  # the motion text's end stays near the image of the middle frame
-    first_trained_layer: int = 10  # of the motion encoder; earlier blocks and its embeddings stay
+    # Upstream's checkpointing cuts the attention from the graph, so that its text-motion loss trains nothing; what the
+    # paper says needs the gradient.
+    detach_attention: bool = False
 
 
 @dataclass

@@ -90,6 +90,18 @@ def wrapped_uint8(frame: np.ndarray) -> np.ndarray:
     return np.trunc(frame * np.float32(255)).astype(np.int64) & 255
 
 
+def end_of_text(tokens: np.ndarray, vocab_size: int = 49408) -> np.ndarray:
+    """Return the place (b,) of the first end-of-text id, the last of the vocabulary, in tokens (b l).
+
+    Raises:
+        DataError: a row has none.
+    """
+    found = tokens == vocab_size - 1
+    if not found.any(1).all():
+        raise DataError("a text has no end", hint="Its last id must be that of <end_of_text>.")
+    return found.argmax(1)
+
+
 def centre_crop(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Cut the middle (... *size) out of images (... h w), after padding with zeros what is smaller."""
     lacks = [max(0, wanted - has) for wanted, has in zip(size, images.shape[-2:], strict=True)]

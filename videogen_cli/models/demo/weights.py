@@ -84,14 +84,6 @@ class ModelScopeKeys(KeyMap):
 MODELSCOPE_KEYS = ModelScopeKeys(vgen_unet_rules(), strip=_WRAPPER)
 
 
-def base_weights(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
-    """Return the weights of ModelScope's UNet among those of DEMO's (names without ``unet.``)."""
-    named = {f"unet.{name}": tensor for name, tensor in tensors.items()}
-    lists = _lists_with_motion(_shapes(named))
-    kept = {name: tensor for name, tensor in named.items() if not _is_motion(name, lists)}
-    return {_base_name(name, lists).removeprefix("unet."): tensor for name, tensor in kept.items()}
-
-
 def _lists_with_motion(shapes: Mapping[str, Shape]) -> set[str]:
     """Return the prefixes of the lists that hold a motion block, whose first layer is linear.
 
