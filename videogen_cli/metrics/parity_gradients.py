@@ -15,12 +15,14 @@ from videogen_cli.weights.tensor import from_array
 Arrays = dict[str, np.ndarray]
 
 
-def gradients(loss: Any, cells: Mapping[str, Any], *arrays: np.ndarray | None) -> tuple[tuple[np.ndarray, ...], Arrays]:
+def gradients(
+    loss: Any, cells: Mapping[str, Any], *arrays: np.ndarray | None, only: str = ""
+) -> tuple[tuple[np.ndarray, ...], Arrays]:
     """Return what ``loss(*arrays)`` returns, and the gradient of its first value.
 
     Args:
         loss: a cell or function that returns the scalar loss, or a tuple that begins with it.
-        cells: networks by component name; the gradient is taken of all their parameters.
+        cells: networks by component name; the gradient is taken of all their parameters whose name has ``only`` in it.
         arrays: host arrays, given as by :func:`videogen_cli.metrics.parity_networks.call`.
 
     Returns:
@@ -28,7 +30,8 @@ def gradients(loss: Any, cells: Mapping[str, Any], *arrays: np.ndarray | None) -
     """
     from mindspore import value_and_grad
 
-    named = {f"{name}.{key}": value for name, cell in cells.items() for key, value in cell.parameters_and_names()}
+    every = {f"{name}.{key}": value for name, cell in cells.items() for key, value in cell.parameters_and_names()}
+    named = {name: value for name, value in every.items() if only in name}
 
     def forward(*tensors: Any) -> Any:
         found = loss(*tensors)
@@ -52,3 +55,24 @@ def by_original_name(case: Case, kind: str, grads: Mapping[str, np.ndarray]) -> 
     key_map = load_attr(checkpoint_kind(case, kind).key_map)
     account = key_map.export({name: from_array(part) for name, part in grads.items()})
     return {name: lazy.numpy() for name, lazy in account.tensors.items()}
+
+
+def of_inputs(loss: Any, positions: tuple[int, ...], *arrays: np.ndarray) -> tuple[tuple[np.ndarray, ...], list[Any]]:
+    """Return what ``loss(*arrays)`` returns, and the gradients of its first value by the arrays at ``positions``."""
+    from mindspore import value_and_grad
+
+    differentiate: Any = value_and_grad
+    (_, *outputs), found = differentiate(_twice(loss), positions, None, has_aux=True)(*map(tensor, arrays))
+    found = found if isinstance(found, tuple) else (found,)
+    return tuple(part.asnumpy() for part in outputs), [part.asnumpy() for part in found]
+
+
+def _twice(loss: Any) -> Any:
+    """Return a function whose first value is differentiated, and repeated among all there is to look at."""
+
+    def forward(*tensors: Any) -> Any:
+        found = loss(*tensors)
+        found = found if isinstance(found, tuple) else (found,)
+        return found[0], *found
+
+    return forward

@@ -42,6 +42,7 @@ class LossConfig:
     # Upstream's checkpointing cuts the attention from the graph, so that its text-motion loss trains nothing; what the
     # paper says needs the gradient.
     detach_attention: bool = False
+    first_trained_layer: int = 10  # of the motion encoder; its earlier blocks and its embeddings stay
 
 
 @dataclass
