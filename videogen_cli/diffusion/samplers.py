@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from videogen_cli.diffusion import lcm as consistency
-from videogen_cli.diffusion.schedules import NoiseSchedule, mix
+from videogen_cli.diffusion.schedules import NoiseSchedule, mix, predict_noise
 from videogen_cli.errors import UsageError
 
 
@@ -28,6 +28,7 @@ class Step:
 Denoise = Callable[[Any, int], Any]
 Noise = Callable[[int], Any]  # step index -> fresh noise of the latents' shape
 Callback = Callable[[int, int, Step], None]
+Limit = Callable[[Any], Any]  # estimated clean latents -> the same, held to a range
 
 
 def ddim_timesteps(steps: int, train_timesteps: int = 1000) -> list[int]:
@@ -59,6 +60,7 @@ def ddim(
     previous: Sequence[int] | None = None,
     eta: float = 0.0,
     noise: Noise | None = None,
+    limit: Limit | None = None,
     callback: Callback | None = None,
 ) -> Any:
     """Sample with DDIM (Song et al. 2021, equation 12) and return the last latents.
@@ -71,6 +73,7 @@ def ddim(
         previous: the timestep each step arrives at; by default the next one, and 0 for the last. -1 means clean.
         eta: 0 is deterministic, 1 has DDPM's variance.
         noise: fresh noise by step; needed when ``eta`` is not 0.
+        limit: holds the estimates of the clean latents to a range; the noise is then what they leave.
         callback: called after every step.
 
     Raises:
@@ -82,6 +85,9 @@ def ddim(
     for index, (t, arrival) in enumerate(zip(timesteps, arrivals, strict=True)):
         prediction = denoise(latents, t)
         x0, eps = schedule.predict_x0(prediction, latents, t), schedule.predict_noise(prediction, latents, t)
+        if limit:
+            x0 = limit(x0)
+            eps = predict_noise(x0, latents, *schedule.coefficients(t), "sample")
         abar, abar_previous = float(schedule.abar(t)), float(schedule.abar(arrival))
         sigma = ddim_sigma(abar, abar_previous, eta) if eta else 0.0
         latents = mix(x0, eps, abar_previous**0.5, (1 - abar_previous - sigma**2) ** 0.5)
