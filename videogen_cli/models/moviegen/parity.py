@@ -32,7 +32,7 @@ def transformer(case: Case) -> Outputs:
     """One call for every ``latent_<name>``; ``pos_embed`` is that of the video, or of the first there is."""
     given, cell = case.inputs, networks(case, ("transformer",), "llama")["transformer"]
     text = [given[name] for name in TEXT]
-    grids = {name: _grid(case, latents) for name, latents in given.items() if name.startswith("latent")}
+    grids = {name: require_size(case, latents) for name, latents in given.items() if name.startswith("latent")}
     if not grids:
         raise DataError("has no latents among its inputs", where=case.name)
     results: Outputs = {
@@ -65,7 +65,7 @@ def scheduler(case: Case) -> Outputs:
 def sampler(case: Case) -> Outputs:
     """Sample from ``noise`` as the config says, or in every ``<method>.<steps>`` that outputs are named after."""
     cell, config = networks(case, ("transformer",), "llama")["transformer"], case.config
-    _grid(case, case.inputs["noise"])
+    require_size(case, case.inputs["noise"])
     results: Outputs = {}
     for prefix in {name.rpartition(".")[0] for name in case.outputs}:
         method, _, steps = prefix.rpartition(".") if prefix else (config["sample_method"], "", _steps(config))
@@ -118,7 +118,7 @@ def loss_rectified_flow(case: Case) -> Outputs:
     given, config = case.inputs, case.config
     cells = networks(case, ("transformer",), "llama")
     model, total, floor = cells["transformer"], _train_timesteps(case), config.get("eps", flow.NOISE_FLOOR)
-    _grid(case, given["latent"])
+    require_size(case, given["latent"])
     text = [given[name] for name in TEXT]
 
     def loss(x0: Any, noise: Any, timesteps: Any, *states: Any) -> Any:
@@ -177,6 +177,13 @@ def convert_zero3_merge(case: Case) -> Outputs:
     return {name: lazy.float32() for name, lazy in merged.tensors.items()}
 
 
+def require_size(case: Case, latents: np.ndarray) -> tuple[int, int, int]:
+    """Return the latents' (b f c h w) patches along each axis, or raise if the transformer cannot take them."""
+    _, frames, _, height, width = latents.shape
+    config = case.config.get("transformer", case.config)
+    return transformer_params(config).grid(frames, height, width)
+
+
 def _train_timesteps(case: Case) -> int:
     return case.config.get("num_timesteps", flow.TRAIN_TIMESTEPS)
 
@@ -191,10 +198,3 @@ def _evaluations(case: Case) -> int:
         return case.config["num_eval_steps"]
     said = re.search(r"with (\d+) equally", case.record["outputs"].get("eval_loss", ""))
     return int(said[1]) if said else _EVALUATIONS
-
-
-def _grid(case: Case, latents: np.ndarray) -> tuple[int, int, int]:
-    """Return the latents' (b f c h w) patches along each axis, or raise if the transformer cannot take them."""
-    _, frames, _, height, width = latents.shape
-    config = case.config.get("transformer", case.config)
-    return transformer_params(config).grid(frames, height, width)
