@@ -63,15 +63,20 @@ def open_lora_file(path: Path | str, *, root: str | None = None) -> Checkpoint:
     return read_pickled_arrays(Path(path))
 
 
-def load_lora(path: Path | str, layers: Sequence[Layer]) -> Lora:
+def load_lora(path: Path | str, layers: Sequence[Layer], keys: LoraKeys | None = None) -> Lora:
     """Read factors for a network's ``layers``, by name where the file has names, else by order.
+
+    Args:
+        path: a file of factors in any container.
+        layers: of the network, in its own order.
+        keys: what knows the orders the file may be in; by default that of ``layers``.
 
     Raises:
         WeightsError: the factors do not fit the layers; the message names the first that does not.
     """
     checkpoint = open_lora_file(path)
     with errors_at(path):
-        account = LoraKeys().account(checkpoint.tensors, {"": layers})
+        account = (keys or LoraKeys()).account(checkpoint.tensors, {"": layers})
         alpha = _alpha(checkpoint.metadata)
     tensors = account.tensors
     modules = [name.removesuffix(UP) for name in tensors if name.endswith(UP)]
@@ -109,6 +114,14 @@ class LoraKeys:
         layers = [layer for group in targets.values() for layer in group]
         if any(name.endswith(UP) for name in tensors):
             return _by_name(tensors, layers)
+        return self.by_order(tensors, layers)
+
+    def by_order(self, tensors: Mapping[str, LazyTensor], layers: Sequence[Layer]) -> Account:
+        """Give every factor of a list its layer; ``layers`` are in the network's own order, which is the list's here.
+
+        Raises:
+            WeightsError: see :meth:`account`.
+        """
         items = list(tensors.items())
         rank = _rank([tensor for _, tensor in items])
         account = Account(metadata={"rank": str(rank), "alpha": "1.0"})
@@ -117,14 +130,14 @@ class LoraKeys:
                 raise WeightsError(
                     f"holds {len(items)} tensors, the network needs {2 * len(layers)} (two for each of {len(layers)} "
                     f"layers); '{name}' would be the next",
-                    hint=variant_hint(items),
+                    hint=variant_hint(list(tensors.values())),
                 )
             source, tensor = items[index]
             if tensor.shape != shape:
                 raise WeightsError(
                     f"item {index} is {list(tensor.shape)}, but '{name}' needs {list(shape)} (rank {rank}): "
                     "factors and layers do not correspond from here on",
-                    hint=variant_hint(items),
+                    hint=variant_hint(list(tensors.values())),
                 )
             account.use(name, (source,), tensor)
         if len(items) > 2 * len(layers):
@@ -192,10 +205,15 @@ def _rank(tensors: Sequence[LazyTensor]) -> int:
     return max(inner)
 
 
-def variant_hint(items: Sequence[tuple[str, LazyTensor]]) -> str | None:
-    """Say which published variant a list begins like (T2V-Turbo's two differ in their first layer)."""
-    first = [tensor.shape for _, tensor in items[:2]]
-    if len(first) == 2 and len(first[1]) == 4 and first[1][2:] == (3, 3):
+def begins_with_convolution(tensors: Sequence[LazyTensor]) -> bool:
+    """Tell T2V-Turbo's two published lists by their first layer: ModelScope's is a convolution."""
+    first = [tensor.shape for tensor in tensors[:2]]
+    return len(first) == 2 and len(first[1]) == 4 and first[1][2:] == (3, 3)
+
+
+def variant_hint(tensors: Sequence[LazyTensor]) -> str | None:
+    """Say which published variant a list begins like."""
+    if begins_with_convolution(tensors):
         return "It begins with a convolution, like T2V-Turbo-MS (ModelScope), not like T2V-Turbo-VC2."
     return None
 

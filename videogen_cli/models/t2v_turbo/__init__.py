@@ -1,4 +1,4 @@
-"""T2V-Turbo: few-step text-to-video, distilled from VideoCrafter2.
+"""T2V-Turbo: few-step text-to-video, distilled from VideoCrafter2 or from ModelScope.
 
 Li et al., "T2V-Turbo" (arXiv 2405.18750); upstream Ji4chenLi/t2v-turbo and AILab-CVC/VideoCrafter. This file only
 declares; the pipeline, training objectives, key maps and parity functions sit beside it.
@@ -69,7 +69,7 @@ _PARITY_COMPONENTS = (
     "ddim-solver",
     "tokenizer.openclip",
 )
-_REWARD_COMPONENTS = ("openclip", "reward.hps", "reward.internvideo2")
+_REWARD_COMPONENTS = ("openclip", "reward.hps", "reward.internvideo2", "loss.image-reward", "loss.video-reward")
 
 
 def _functions(module: str, components: tuple[str, ...]) -> dict[str, str]:
@@ -79,8 +79,8 @@ def _functions(module: str, components: tuple[str, ...]) -> dict[str, str]:
 
 SPEC = ModelSpec(
     name="t2v-turbo",
-    title="T2V-Turbo (VideoCrafter2)",
-    summary="Text to video in a few steps: a consistency-distilled student of VideoCrafter2.",
+    title="T2V-Turbo (VideoCrafter2, ModelScope)",
+    summary="Text to video in a few steps: consistency-distilled students of VideoCrafter2 and ModelScope.",
     source="arXiv 2405.18750; Ji4chenLi/t2v-turbo; AILab-CVC/VideoCrafter",
     config=T2VTurboConfig,
     components=(
@@ -124,6 +124,20 @@ SPEC = ModelSpec(
             help="VideoCrafter2's model.ckpt: UNet, autoencoder, and text tower in one file",
         ),
         CheckpointSpec(
+            "vc2-unet",
+            components=("unet",),
+            key_map=f"{_HERE}.weights:VC2_UNET_KEYS",
+            params=f"{_HERE}.params:component_params",
+            help="a UNet alone under VideoCrafter2's names: a merged student, or T2V-Turbo-v2's unet_mg.pt",
+        ),
+        CheckpointSpec(
+            "ms",
+            components=("unet", "vae", "text"),
+            key_map=f"{_HERE}.modelscope:MODELSCOPE_KEYS",
+            params=f"{_HERE}.modelscope:component_params",
+            help="ModelScope's diffusers folder text-to-video-ms-1.7b, or the file of one of its networks",
+        ),
+        CheckpointSpec(
             "lora",
             components=("unet",),
             key_map=f"{_HERE}.weights:LORA_KEYS",
@@ -154,7 +168,9 @@ SPEC = ModelSpec(
     ),
     parity={
         **_functions("parity", _PARITY_COMPONENTS),
+        **_functions("parity_modelscope", ("model.modelscope", "pipeline.modelscope")),
         **_functions("parity_rewards", _REWARD_COMPONENTS),
+        **_functions("parity_distillation", ("loss.distill",)),
     },
     device={
         "ascend": {"mode": "graph", "jit_level": "O1", "dtype": "fp16", "recompute": True},

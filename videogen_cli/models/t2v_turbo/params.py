@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from videogen_cli.errors import DataError
+from videogen_cli.models.t2v_turbo import modelscope
 from videogen_cli.nets.params.clip import CLIPTextParams
 from videogen_cli.nets.params.unet3d import UNet3DParams
 from videogen_cli.weights.latent_autoencoder import autoencoder_params
@@ -35,11 +36,14 @@ def component_params(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return params by component (``unet``, ``vae``, ``text``) for whatever ``config`` describes.
 
     ``config`` is that of one network, or has the sections ``unet_config``, ``ddconfig`` with ``embed_dim``, and
-    ``text_cfg`` with ``text_embed_dim`` (or ``text``, which holds all of the text tower's).
+    ``text_cfg`` with ``text_embed_dim`` (or ``text``, which holds all of the text tower's). ModelScope's, which are
+    diffusers', are told by their own keys.
 
     Raises:
         DataError: a key is missing, or its value asks for a network we do not have.
     """
+    if modelscope.describes(config):
+        return modelscope.component_params(config)
     found: dict[str, Any] = {}
     if "unet_config" in config or "model_channels" in config:
         found["unet"] = unet_params(config.get("unet_config", config))

@@ -19,9 +19,11 @@ from videogen_cli.diffusion.losses import huber, mse
 from videogen_cli.diffusion.schedules import PREDICTION_TYPES, NoiseSchedule
 from videogen_cli.errors import DataError
 from videogen_cli.metrics.parity import Case, UnsupportedCase
-from videogen_cli.metrics.parity_networks import build, call, networks, read_weights
+from videogen_cli.metrics.parity_networks import build, call, checkpoint_kind, networks, read_weights
+from videogen_cli.models.t2v_turbo import modelscope
 from videogen_cli.models.t2v_turbo.params import component_params
-from videogen_cli.models.t2v_turbo.weights import LORA_KEYS, VC2_KEYS, student_weights
+from videogen_cli.models.t2v_turbo.weights import LORA_KEYS, VC2_UNET, student_weights
+from videogen_cli.registry import load_attr
 from videogen_cli.weights.lora import load_lora
 
 Outputs = dict[str, Any]
@@ -35,14 +37,14 @@ def unet(case: Case) -> Outputs:
         f"unet.{name}.weight": case.inputs[f"{name}_weight"] for name in _PROJECTIONS if f"{name}_weight" in case.inputs
     }
     cell = networks(case, ("unet",), "vc2", role="base", given=given)["unet"]
-    eps = _predict(cell, case)
-    without = _predict(cell, case, motion=False) if "eps_time" in case.outputs else None
+    eps = predict(cell, case)
+    without = predict(cell, case, motion=False) if "eps_time" in case.outputs else None
     return {"eps": eps, "eps_motion": eps, "eps_time": without}
 
 
 def vae(case: Case) -> Outputs:
     """Encode ``pixels`` (n 3 h w), sample with ``noise``, and decode the scaled video latents ``z`` (b c t h w)."""
-    return _autoencode(networks(case, ("vae",), "vc2", role="base")["vae"], case)
+    return autoencode(networks(case, ("vae",), "vc2", role="base")["vae"], case, case.config["scale_factor"])
 
 
 def text_encoder(case: Case) -> Outputs:
@@ -55,40 +57,46 @@ def model_vc2(case: Case) -> Outputs:
     cells = networks(case, ("unet", "vae", "text"), "vc2", role="base")
     states = call(cells["text"], case.inputs["tokens"])
     context = case.inputs.get("context", states)
-    return {"prompt_embeds": states, "eps": _predict(cells["unet"], case, context), **_autoencode(cells["vae"], case)}
+    vae_outputs = autoencode(cells["vae"], case, case.config["scale_factor"])
+    return {"prompt_embeds": states, "eps": predict(cells["unet"], case, context), **vae_outputs}
 
 
 def lora_merged_unet(case: Case) -> Outputs:
     """One call of the student, and the merged weights by upstream's names."""
-    cells = build(case, {"unet": _student_params(case)["unet"]})
-    weights = _load_student(case, cells)
-    merged = {name: name.removeprefix("merged.") for name in case.outputs if name.startswith("merged.")}
-    return {
-        "eps": _predict(cells["unet"], case),
-        **{output: weights[_our_name(name)].float32() for output, name in merged.items()},
-    }
+    cells = build(case, {"unet": student_params(case)["unet"]})
+    weights = load_student(case, cells)
+    upstream = load_attr(checkpoint_kind(case, teacher_kind(case)).key_map).export(
+        {f"unet.{name}": weight for name, weight in weights.items()}
+    )
+    merged = {f"merged.{name.removeprefix(VC2_UNET)}": weight for name, weight in upstream.tensors.items()}
+    wanted = {name: weight.float32() for name, weight in merged.items() if name in case.outputs}
+    return {"eps": predict(cells["unet"], case), **wanted}
 
 
 def pipeline_vc2(case: Case) -> Outputs:
+    """See :func:`run_pipeline`."""
+    return run_pipeline(case, case.config["scale_factor"])
+
+
+def run_pipeline(case: Case, latent_scale: float) -> Outputs:
     """Tokens to video through the pipeline of ``vgen infer``, with the recorded noise of every step."""
     from videogen_cli.models.t2v_turbo import DiffusionConfig, T2VTurboConfig
     from videogen_cli.models.t2v_turbo.pipeline import T2VTurboPipeline
 
     given = case.inputs
-    params = _student_params(case)
+    params = student_params(case)
     cells = build(case, params)
-    for name, tensors in read_weights(case, {n: cells[n] for n in ("vae", "text")}, "vc2", role="base").items():
+    others = {name: cells[name] for name in ("vae", "text")}
+    for name, tensors in read_weights(case, others, teacher_kind(case), role="base").items():
         _load(cells[name], tensors, case)
-    _load_student(case, cells)
+    load_student(case, cells)
     sample = SampleConfig(
         sampler="lcm",
         num_inference_steps=int(given["num_inference_steps"]),
         guidance_scale=float(given["guidance_scale"]),
         fps=int(given.get("fps", DEFAULT_FPS)),
     )
-    diffusion = DiffusionConfig(
-        origin_steps=int(given.get("lcm_origin_steps", 50)), latent_scale=case.config["scale_factor"]
-    )
+    diffusion = DiffusionConfig(origin_steps=int(given.get("lcm_origin_steps", 50)), latent_scale=latent_scale)
     pipeline = T2VTurboPipeline(T2VTurboConfig(sample=sample, diffusion=diffusion, **params), cells)
     steps: list[samplers.Step] = []
     context = pipeline.encode_tokens(given["tokens"])
@@ -105,7 +113,7 @@ def pipeline_vc2(case: Case) -> Outputs:
 
 def scheduler(case: Case) -> Outputs:
     """The chosen timesteps, recorded steps, and noising."""
-    given, schedule = case.inputs, _schedule(case)
+    given, schedule = case.inputs, noise_schedule(case)
     count, origin = given.get("timesteps_args", (case.config["num_inference_steps"], case.config["lcm_origin_steps"]))
     steps = lcm.timesteps(int(count), int(origin), schedule.train_timesteps)
     results: Outputs = {"timesteps": steps, "alphas_cumprod": schedule.alphas_cumprod}
@@ -137,7 +145,7 @@ def scheduler_math(case: Case) -> Outputs:
         "l2": mse(sample, output),
     }
     for kind in PREDICTION_TYPES:
-        schedule = _schedule(case, kind)
+        schedule = noise_schedule(case, kind)
         results[f"x0_{kind}"] = schedule.predict_x0(output, sample, steps)
         results[f"eps_{kind}"] = schedule.predict_noise(output, sample, steps)
     return results
@@ -149,7 +157,7 @@ def ddim_solver(case: Case) -> Outputs:
     scale = None
     if config.get("use_scale"):
         scale = dynamic_scale(config["scale_a"], config["scale_b"], config["mid_step"], config["timesteps"])
-    solver = DDIMSolver(_schedule(case), config["ddim_timesteps"], scale, config.get("ddim_eta", 0.0))
+    solver = DDIMSolver(noise_schedule(case), config["ddim_timesteps"], scale, config.get("ddim_eta", 0.0))
     estimates = given["pred_x0"], given["pred_noise"]
     return {
         "ddim_timesteps": solver.timesteps,
@@ -167,7 +175,8 @@ def tokenizer_openclip(case: Case) -> Outputs:
     return {"tokens": load_tokenizer(OPENCLIP, case.config.get("context_length", 77)).encode(case.config["texts"])}
 
 
-def _schedule(case: Case, prediction_type: str | None = None) -> NoiseSchedule:
+def noise_schedule(case: Case, prediction_type: str | None = None) -> NoiseSchedule:
+    """Return the forward process of a case's config; ``prediction_type`` stands in for the config's."""
     config = case.config
     return NoiseSchedule.create(
         config.get("beta_schedule", "scaled_linear"),
@@ -179,7 +188,7 @@ def _schedule(case: Case, prediction_type: str | None = None) -> NoiseSchedule:
     )
 
 
-def _predict(cell: Any, case: Case, context: np.ndarray | None = None, *, motion: bool = True) -> np.ndarray:
+def predict(cell: Any, case: Case, context: np.ndarray | None = None, *, motion: bool = True) -> np.ndarray:
     """Run the UNet on a case's ``x``, with whatever conditions it gives."""
     given, b = case.inputs, len(case.inputs["x"])
 
@@ -194,9 +203,9 @@ def _predict(cell: Any, case: Case, context: np.ndarray | None = None, *, motion
     return call(cell, given["x"], per_sample("timesteps"), states, per_sample("fps", DEFAULT_FPS), *conditions)
 
 
-def _autoencode(cell: Any, case: Case) -> Outputs:
-    """Encode ``pixels`` and decode ``z``, whichever a case has."""
-    given, scale, results = case.inputs, np.float32(case.config["scale_factor"]), {}
+def autoencode(cell: Any, case: Case, scale: float) -> Outputs:
+    """Encode ``pixels`` and decode ``z``, whichever a case has; latents are ``scale`` times the codes."""
+    given, scale, results = case.inputs, np.float32(scale), {}
     if "pixels" in given:
         mean, logvar = call(cell.encode, given["pixels"])
         results |= {"mean": mean, "logvar": logvar}
@@ -209,21 +218,31 @@ def _autoencode(cell: Any, case: Case) -> Outputs:
     return results
 
 
-def _student_params(case: Case) -> dict[str, Any]:
+def teacher_kind(case: Case) -> str:
+    """Return the checkpoint type of a case's teacher."""
+    return "ms" if modelscope.describes(case.config) else "vc2"
+
+
+def student_params(case: Case) -> dict[str, Any]:
+    """Return params by component, the UNet's with the guidance-scale projection.
+
+    Raises:
+        UnsupportedCase: the config is that of neither teacher's student.
+    """
     params = component_params(case.config)
     if "unet" not in params:
-        raise UnsupportedCase("unsupported student: its config is not that of VideoCrafter2's UNet")
+        raise UnsupportedCase("unsupported student: its config is neither VideoCrafter2's UNet nor ModelScope's")
     return LORA_KEYS.prepare(params, {})
 
 
-def _load_student(case: Case, cells: Mapping[str, Any]) -> dict[str, Any]:
+def load_student(case: Case, cells: Mapping[str, Any]) -> dict[str, Any]:
     """Load teacher plus LoRA factors into the UNet and return the merged weights by our names."""
     student = cells["unet"]
-    teacher = read_weights(case, {"unet": student}, "vc2", role="base")["unet"]
+    teacher = read_weights(case, {"unet": student}, teacher_kind(case), role="base")["unet"]
     factors = case.weights("lora")
     if len(factors) != 1:
         raise DataError("LoRA factors must be one file", where=case.name)
-    lora = load_lora(factors[0], LORA_KEYS.targets({"unet": student})["unet"])
+    lora = load_lora(factors[0], LORA_KEYS.targets({"unet": student})["unet"], LORA_KEYS)
     lora = replace(lora, alpha=case.config.get("lora_alpha", lora.alpha))
     weights = student_weights(teacher, lora, time_cond_proj=case.inputs.get("time_cond_proj_weight"))
     _load(student, weights, case)
@@ -234,9 +253,3 @@ def _load(cell: Any, tensors: Mapping[str, Any], case: Case) -> None:
     from videogen_cli.runtime import module
 
     module.load(cell, tensors, where=case.name)
-
-
-def _our_name(parameter: str) -> str:
-    """Return our name of a UNet parameter given in the original's."""
-    match = VC2_KEYS.resolve(f"model.diffusion_model.{parameter}")
-    return match.targets[0].removeprefix("unet.") if match and match.targets else parameter

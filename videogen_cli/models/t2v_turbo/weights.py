@@ -5,14 +5,19 @@ Names: AILab-CVC/VideoCrafter (LatentDiffusion's state dict); Ji4chenLi/t2v-turb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from videogen_cli.weights.keymap import KeyMap, ignore, rename
-from videogen_cli.weights.lora import Lora, LoraKeys, merge, uniform_base
+from videogen_cli.errors import WeightsError
+from videogen_cli.models.t2v_turbo.modelscope import published_unet
+from videogen_cli.nets.params.unet3d import UNet3DParams
+from videogen_cli.weights.diffusers_unet_keys import in_diffusers_order
+from videogen_cli.weights.keymap import Account, KeyMap, Rule, ignore, rename
+from videogen_cli.weights.lora import Layer, Lora, LoraKeys, begins_with_convolution, merge, uniform_base
 from videogen_cli.weights.tensor import LazyTensor, from_array
 
 GUIDANCE_EMBEDDING = 256  # width of the embedding of the guidance scale that the student takes
@@ -35,7 +40,16 @@ _SCHEDULE_BUFFERS = (
     "scale_arr",
 )
 
-_UNET = "model.diffusion_model."
+VC2_UNET = "model.diffusion_model."
+
+
+def _unet_rules(source: str) -> tuple[Rule, ...]:
+    """Return the rules of VideoCrafter2's UNet, whose names are ours but for the original's spelling of one."""
+    return (
+        rename(f"{source}{{*}}.temopral_conv.{{*}}", "unet.{*}.temporal_conv.{*}"),
+        rename(f"{source}{{*}}", "unet.{*}"),
+    )
+
 
 VC2_KEYS = KeyMap(
     rules=(
@@ -43,8 +57,7 @@ VC2_KEYS = KeyMap(
         ignore("model_ema.{*}", "moving average kept by training"),
         ignore("first_stage_model.loss.{*}", "loss network kept by training"),
         ignore("cond_stage_model.model.attn_mask", "causal mask, computed"),
-        rename(f"{_UNET}{{*}}.temopral_conv.{{*}}", "unet.{*}.temporal_conv.{*}"),  # the original's spelling
-        rename(f"{_UNET}{{*}}", "unet.{*}"),
+        *_unet_rules(VC2_UNET),
         rename("first_stage_model.{*}", "vae.{*}"),
         rename("cond_stage_model.model.{*}", "text.{*}"),
     ),
@@ -53,13 +66,44 @@ VC2_KEYS = KeyMap(
 )
 
 
-class StudentLoraKeys(LoraKeys):
-    """Factors of the student UNet, which has one layer more than the teacher: the guidance-scale projection."""
+@dataclass(frozen=True)
+class StudentKeys(KeyMap):
+    """Keys of a UNet alone; a whole student's (merged factors, or T2V-Turbo-v2) has the projections its file has."""
 
     def prepare(self, params: dict[str, Any], tensors: Mapping[str, LazyTensor]) -> dict[str, Any]:
-        """Return the params of the student."""
-        width = params["unet"].time_cond_proj_dim or GUIDANCE_EMBEDDING
-        return {**params, "unet": replace(params["unet"], time_cond_proj_dim=width)}
+        """Return the params with the widths of the projections that ``tensors`` hold."""
+        widths = {f"{name}_dim": tensors.get(f"{name}.weight") for name in ("time_cond_proj", "motion_cond_proj")}
+        found = {name: tensor.shape[1] for name, tensor in widths.items() if tensor and len(tensor.shape) == 2}
+        return {**params, "unet": replace(params["unet"], **found)}
+
+
+VC2_UNET_KEYS = StudentKeys(_unet_rules(""))
+
+
+class StudentLoraKeys(LoraKeys):
+    """Factors of the student UNet, which has one layer more than the teacher: the guidance-scale projection.
+
+    Those of ModelScope's student are in the order of diffusers' modules.
+    """
+
+    def prepare(self, params: dict[str, Any], tensors: Mapping[str, LazyTensor]) -> dict[str, Any]:
+        """Return the params of the student; without any given, of the published one whose list begins like this."""
+        unet = params["unet"]
+        if unet == UNet3DParams() and begins_with_convolution(list(tensors.values())):
+            unet = published_unet()
+        return {**params, "unet": replace(unet, time_cond_proj_dim=unet.time_cond_proj_dim or GUIDANCE_EMBEDDING)}
+
+    def by_order(self, tensors: Mapping[str, LazyTensor], layers: Sequence[Layer]) -> Account:
+        """See :meth:`LoraKeys.by_order`; of diffusers' two orders, before and after 0.19, shapes tell which it is."""
+        if not begins_with_convolution(list(tensors.values())):
+            return super().by_order(tensors, layers)
+        newer, older = (in_diffusers_order(layers, feed_forward_last=last) for last in (True, False))
+        try:
+            return super().by_order(tensors, newer)
+        except WeightsError as error:
+            with suppress(WeightsError):
+                return super().by_order(tensors, older)
+            raise error
 
 
 LORA_KEYS = StudentLoraKeys()
