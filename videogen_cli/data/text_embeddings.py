@@ -17,7 +17,7 @@ from videogen_cli.errors import DataError, did_you_mean
 from videogen_cli.files import atomic_path
 
 _WORDS_IN_NAME = 10
-_COLUMNS = ("video", "caption")
+COLUMNS = ("video", "caption")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class TextStates:
     tokens: np.ndarray
 
 
-def caption_files(path: Path, columns: tuple[str, str] = _COLUMNS) -> list[tuple[str, str]]:
+def caption_files(path: Path, columns: tuple[str, str] = COLUMNS) -> list[tuple[str, str]]:
     """Return (name of the file, caption) for every caption of a CSV table or of a text file with one per line.
 
     A table names files after its videos, sub-folders kept. A text file keeps empty lines (their states are those of

@@ -68,7 +68,11 @@ def sampler(case: Case) -> Outputs:
     require_size(case, case.inputs["noise"])
     results: Outputs = {}
     for prefix in {name.rpartition(".")[0] for name in case.outputs}:
-        method, _, steps = prefix.rpartition(".") if prefix else (config["sample_method"], "", _steps(config))
+        method, _, steps = (
+            prefix.rpartition(".")
+            if prefix
+            else (config.get("sample_method", "linear"), "", config.get("num_sampling_steps", 50))
+        )
         record = denoise(case, cell, config, method, int(steps))
         results |= {f"{prefix}.{name}" if prefix else name: value for name, value in record.items()}
     return results
@@ -186,10 +190,6 @@ def require_size(case: Case, latents: np.ndarray) -> tuple[int, int, int]:
 
 def _train_timesteps(case: Case) -> int:
     return case.config.get("num_timesteps", flow.TRAIN_TIMESTEPS)
-
-
-def _steps(config: Mapping[str, Any]) -> int:
-    return config.get("num_sampling_steps", 50)
 
 
 def _evaluations(case: Case) -> int:

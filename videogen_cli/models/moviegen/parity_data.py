@@ -67,10 +67,10 @@ def data_text_embedding_names(case: Case) -> Outputs:
     Raises:
         DataError: a name or caption differs.
     """
-    count = 0
+    count, columns = 0, tuple(case.config.get("column_names", text_embeddings.COLUMNS))
     for name in case.config["files"]:
         path = case.path(name)
-        found = [list(pair) for pair in text_embeddings.caption_files(path)]
+        found = [list(pair) for pair in text_embeddings.caption_files(path, columns)]
         _require_equal(found, case.config["expected"][path.name], f"{case.name}: {name}")
         count += len(found)
     return {"n": count}
@@ -91,7 +91,9 @@ def eval_metrics(case: Case) -> Outputs:
 
 
 def _frames(clips: np.ndarray) -> np.ndarray:
-    """Turn (b c f h w) into (b*f h w c)."""
+    """Turn videos (b c f h w), or images (b c h w), into (b*f h w c)."""
+    if clips.ndim == 4:
+        clips = clips[:, :, None]
     return clips.transpose(0, 2, 3, 4, 1).reshape(-1, *clips.shape[3:], clips.shape[1])
 
 
