@@ -47,17 +47,22 @@ def read_weights(
     """
     given = given or {}
     key_map = load_attr(checkpoint_kind(case, kind).key_map)
-    paths = _weight_files(case.weights(role))
-    tensors = {name: tensor for path in paths for name, tensor in key_map.open(path).tensors.items()}
+    tensors = _open(case, key_map, role)
     targets = {name: shape for name, shape in key_map.targets(cells).items() if name not in given}
     account = key_map.account(tensors, targets)
-    account.require_ok(", ".join(map(str, paths)))
+    account.require_ok(", ".join(map(str, case.weights(role))))
     named = {**account.tensors, **given}
     split: dict[str, dict[str, Any]] = {name: {} for name in cells}
     for name, tensor in named.items():
         component, _, parameter = name.partition(".")
         split[component][parameter] = tensor
     return split
+
+
+def _open(case: Case, key_map: Any, role: str | None) -> dict[str, Any]:
+    """Return the tensors of a case's weights by their own keys, those of several files together."""
+    paths = _weight_files(case.weights(role))
+    return {name: tensor for path in paths for name, tensor in key_map.open(path).tensors.items()}
 
 
 def _weight_files(paths: list[Path]) -> list[Path]:
@@ -74,14 +79,15 @@ def networks(
     role: str | None = None,
     given: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Build the components ``names`` in the sizes of the case's config and load their weights.
+    """Build the components ``names`` in the sizes of the case's config (and weights) and load their weights.
 
     Raises:
         DataError: the config lacks a size, or the case its weights.
         WeightsError: the weights do not fit.
     """
-    params = load_attr(checkpoint_kind(case, kind).params)(case.config)
-    cells = build(case, {name: params[name] for name in names})
+    declared = checkpoint_kind(case, kind)
+    params, key_map = load_attr(declared.params)(case.config), load_attr(declared.key_map)
+    cells = build(case, key_map.prepare({name: params[name] for name in names}, _open(case, key_map, role)))
     from videogen_cli.runtime import module
 
     for name, tensors in read_weights(case, cells, kind, role=role, given=given).items():

@@ -1,27 +1,31 @@
-"""Key rules of T5's encoder, as Hugging Face's T5 files hold it (transformers, models/t5/modeling_t5.py)."""
+"""Key maps of T5's encoder, as Hugging Face's T5 files hold it (transformers, models/t5/modeling_t5.py)."""
 
 from __future__ import annotations
 
-from videogen_cli.weights.keymap import Rule, alias, ignore, rename
+from videogen_cli.weights.keymap import KeyMap, alias, ignore, rename
+from videogen_cli.weights.variants import Variants
 
 _DECODER = "decoder, which reading text does not need"
+_BIAS = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias."
 
 
-def t5_encoder_rules(target: str = "text.") -> tuple[Rule, ...]:
-    """Return the rules from a T5 file's keys to ``<target>*``, whose names are the file's own.
+def t5_encoder_keys(target: str = "text.") -> Variants:
+    """Return the maps from a T5 file's keys to ``<target>*``, whose names are Hugging Face's.
 
-    The token table is there under one name or both. MindSpore's files call the weights of tables
-    ``embedding_table``.
+    MindSpore's files call the weights of tables ``embedding_table``.
     """
-    table = f"{target}shared.weight"
-    bias = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias."
-    return (
-        ignore("decoder.{*}", _DECODER),
-        ignore("lm_head.{*}", _DECODER),
-        rename("shared.weight", table),
-        rename("shared.embedding_table", table),
-        alias("encoder.embed_tokens.weight", table, of="shared.weight"),
-        alias("encoder.embed_tokens.embedding_table", table, of="shared.embedding_table"),
-        rename(f"{bias}embedding_table", f"{target}{bias}weight"),
-        rename("encoder.{*}", f"{target}encoder.{{*}}"),
+    return Variants({"hugging-face": _keys("weight", target), "mindspore": _keys("embedding_table", target)})
+
+
+def _keys(word: str, target: str) -> KeyMap:
+    """Return the map for files that call a table's weights ``word``; the tokens' is there under one name or both."""
+    return KeyMap(
+        (
+            ignore("decoder.{*}", _DECODER),
+            ignore("lm_head.{*}", _DECODER),
+            rename(f"shared.{word}", f"{target}shared.weight"),
+            alias(f"encoder.embed_tokens.{word}", f"{target}shared.weight", of=f"shared.{word}"),
+            rename(f"{_BIAS}{word}", f"{target}{_BIAS}weight"),
+            rename("encoder.{*}", f"{target}encoder.{{*}}"),
+        )
     )

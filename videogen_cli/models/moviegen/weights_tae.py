@@ -1,14 +1,15 @@
 """Checkpoints of the TAE: upstream's MindSpore files, and the image autoencoder of Stable Diffusion 3.5.
 
-Upstream: mindspore-lab/mindone, examples/moviegen (scripts/train_tae.py, tools/inflate_vae_to_tae.py). Where a file has
-only what an image autoencoder has, the layers over frames start as those of a new network do: passing frames on, so that
+Upstream: mindspore-lab/mindone, examples/moviegen (scripts/train_tae.py, tools/inflate_vae_to_tae.py). Where a file
+has only what an image autoencoder has, the layers over frames start as in a new network: they pass frames on, so that
 the TAE starts as that autoencoder on every frame.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -23,11 +24,16 @@ _WRAPPERS = re.compile(r"autoencoder\.|_backbone\.")  # of training and of mixed
 _OVER_FRAMES = re.compile(r"tae\..*(?:\.conv_temp\.|sample_temp\.|\.attn_1\.1\.|\.attn\.\d+\.1\.).*")
 _KERNEL = UnitAxes(dropped=(2,), added=(3, 4))  # MindSpore keeps kernels over one axis as (o i 1 k)
 _NORMS = ("norm1", "norm2", "norm", "norm_out")
-_INFLATED = "inflated"  # where a converted file says that it came without layers over frames
+# Where a converted file says that it came without layers over frames, what stood before its keys, and which of them
+# had other wrappers.
+_INFLATED, _PREFIX, _WRAPPED = "inflated", "prefix", "wrapped_keys"
 
 
 class TAEKeys(KeyMap):
-    """The TAE's keys under any wrapper, whether the file has layers over frames or none."""
+    """The TAE's keys under any wrapper, whether the file has layers over frames or none.
+
+    The wrappers are in the account's metadata, so that an export has them again.
+    """
 
     def resolve(self, key: str) -> Match | None:
         """Return what knows a key under any wrapper."""
@@ -38,11 +44,21 @@ class TAEKeys(KeyMap):
         account = super().account(tensors, targets)
         if not any(map(_OVER_FRAMES.fullmatch, account.used)):
             _inflate(account, targets)
+        keys = [source for name, sources in account.used.items() if name.startswith("tae.") for source in sources]
+        _note_wrappers(account.metadata, keys)
         return account
 
     def export(self, tensors: Mapping[str, LazyTensor], found: Mapping[str, str] | None = None) -> Account:
         """See :meth:`KeyMap.export`; what an inflated file came without is left out again."""
-        return super().export(_over_pixels(tensors) if _INFLATED in (found or {}) else tensors, found)
+        found = found or {}
+        plain = super().export(_over_pixels(tensors) if _INFLATED in found else tensors, found)
+        inside = {_WRAPPERS.sub("", key): key for key in found.get(_WRAPPED, "").split(",")}
+        result = Account()
+        for key, ours in plain.used.items():
+            is_tae = ours[0].startswith("tae.")
+            name = inside.get(key, found.get(_PREFIX, "") + key) if is_tae else key
+            result.use(name, ours, plain.tensors[key])
+        return result
 
 
 class InflatedKeys(KeyMap):
@@ -70,6 +86,16 @@ class InflatedKeys(KeyMap):
         account = _IMAGE_KEYS.export({theirs: tensors[ours] for theirs, ours in wanted.items()}, found)
         account.used = {key: tuple(wanted[name] for name in names) for key, names in account.used.items()}
         return account
+
+
+def _note_wrappers(metadata: dict[str, str], keys: Sequence[str]) -> None:
+    """Note the wrappers before most keys, and the keys that have others."""
+    prefixes = Counter(key.removesuffix(_WRAPPERS.sub("", key)) for key in keys)
+    prefix = prefixes.most_common(1)[0][0] if prefixes else ""
+    if prefix:
+        metadata[_PREFIX] = prefix
+    if odd := [key for key in keys if key != prefix + _WRAPPERS.sub("", key)]:
+        metadata[_WRAPPED] = ",".join(odd)
 
 
 def _over_pixels(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:

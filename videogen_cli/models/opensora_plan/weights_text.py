@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from videogen_cli.nets.params.hugging_face import t5_params
-from videogen_cli.weights.keymap import KeyMap
-from videogen_cli.weights.t5_keys import t5_encoder_rules
+from videogen_cli.weights.t5_keys import t5_encoder_keys
 
-T5_KEYS = KeyMap(t5_encoder_rules("text."))
+T5_KEYS = t5_encoder_keys("text.")
 
 
 def text_params(config: Mapping[str, Any]) -> dict[str, Any]:
