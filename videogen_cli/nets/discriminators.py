@@ -73,7 +73,7 @@ class BatchNorm(Cell):
         return (x - mean) * scale + self.bias.reshape(self.per_channel)
 
     def _follow(self, running: Any, value: Any) -> None:
-        value = F.stop_gradient(value).reshape(running.shape)
+        value = F.stop_gradient(value.reshape(running.shape))
         F.assign(running, running + self.momentum * (value - running))
 
 

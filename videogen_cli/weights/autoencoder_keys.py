@@ -25,7 +25,7 @@ _ATTENTION = {
     "v": ("to_v", "value"),
     "proj_out": ("to_out.0", "proj_attn"),
 }
-_LAYOUT = "autoencoder_layout"  # where a converted file says what it was
+LAYOUT = "autoencoder_layout"  # where a converted file says what it was
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class DiffusersLayout:
         """Return the layout called ``word`` with as many levels; None stands for what diffusers writes today."""
         parts = (word or "").split("-")
         return replace(self, old_attention="old" in parts, kernels="kernels" in parts)
+
+
+def is_diffusers(names: Iterable[str], source: str = "") -> bool:
+    """Return whether a file's autoencoder has diffusers' names, not latent diffusion's."""
+    return any(name.startswith(f"{source}decoder.up_blocks.") for name in names)
 
 
 def layout_of(tensors: Mapping[str, LazyTensor], source: str = "") -> DiffusersLayout:
@@ -105,13 +110,13 @@ class DiffusersKeys(KeyMap):
         layout = layout_of(tensors, self.source)
         account = self.fitted(layout).account(tensors, targets)
         if layout.word != DiffusersLayout().word:
-            account.metadata[_LAYOUT] = layout.word
+            account.metadata[LAYOUT] = layout.word
         return account
 
     def export(self, tensors: Mapping[str, LazyTensor], found: Mapping[str, str] | None = None) -> Account:
         """See :meth:`KeyMap.export`."""
         layout = DiffusersLayout(_levels(tensors, f"{self.target}decoder.up."))
-        return self.fitted(layout.named((found or {}).get(_LAYOUT))).export(tensors, found)
+        return self.fitted(layout.named((found or {}).get(LAYOUT))).export(tensors, found)
 
 
 def ldm_named(tensors: Mapping[str, LazyTensor], source: str = "") -> tuple[dict[str, LazyTensor], dict[str, str]]:

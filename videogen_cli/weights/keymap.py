@@ -16,7 +16,7 @@ from typing import Any
 from videogen_cli.errors import WeightsError, nearest
 from videogen_cli.runtime.cells import shapes
 from videogen_cli.weights.checkpoint import Checkpoint
-from videogen_cli.weights.layouts import SAME, UnitAxes, can_stack, divided, stacked
+from videogen_cli.weights.layouts import SAME, Axes, can_stack, divided, stacked
 from videogen_cli.weights.names import plain
 from videogen_cli.weights.readers import open_checkpoint
 from videogen_cli.weights.tensor import LazyTensor
@@ -49,7 +49,7 @@ class Rule:
     patterns: tuple[str, ...]
     targets: tuple[str, ...] = ()
     reason: str = ""
-    axes: UnitAxes = SAME
+    axes: Axes = SAME
 
     @cached_property
     def forwards(self) -> list[re.Pattern[str]]:
@@ -62,17 +62,17 @@ class Rule:
         return [_regex(target) for target in self.targets]
 
 
-def rename(pattern: str, target: str, axes: UnitAxes = SAME) -> Rule:
+def rename(pattern: str, target: str, axes: Axes = SAME) -> Rule:
     """Say that keys matching ``pattern`` become ``target``, its holes filled in the same order."""
     return Rule((pattern,), (target,), axes=axes)
 
 
-def stack(patterns: Sequence[str], target: str, axes: UnitAxes = SAME) -> Rule:
+def stack(patterns: Sequence[str], target: str, axes: Axes = SAME) -> Rule:
     """Say that the keys matching ``patterns`` (query, key and value, say) are joined along the first axis."""
     return Rule(tuple(patterns), (target,), axes=axes)
 
 
-def split(pattern: str, targets: Sequence[str], axes: UnitAxes = SAME) -> Rule:
+def split(pattern: str, targets: Sequence[str], axes: Axes = SAME) -> Rule:
     """Say that keys matching ``pattern`` are cut into equal parts along the first axis, one for each target."""
     return Rule((pattern,), tuple(targets), axes=axes)
 

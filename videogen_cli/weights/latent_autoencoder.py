@@ -1,7 +1,7 @@
-"""Latent diffusion's hyper-parameters of the frame-wise autoencoder (``ddconfig``), for ``nets.vae2d.AutoencoderKL``.
+"""The originals' hyper-parameters of the frame-wise autoencoder, for ``nets.vae2d.AutoencoderKL``.
 
-Source: CompVis/latent-diffusion, ldm/modules/diffusionmodules/model.py (Encoder, Decoder). A key that is absent has the
-original constructor's default.
+Sources: CompVis/latent-diffusion, ldm/modules/diffusionmodules/model.py (Encoder, Decoder: ``ddconfig``);
+huggingface/diffusers ``AutoencoderKL``. A key that is absent has the original constructor's default.
 """
 
 from __future__ import annotations
@@ -20,6 +20,12 @@ _SWITCHES = {
     "attn_type": "vanilla",
     "give_pre_end": False,
     "tanh_out": False,
+}
+_DIFFUSERS_SWITCHES = {
+    "act_fn": "silu",
+    "mid_block_add_attention": True,
+    "use_quant_conv": True,
+    "use_post_quant_conv": True,
 }
 _LEVELS = (1, 2, 4, 8)  # the original's default
 
@@ -45,6 +51,35 @@ def autoencoder_params(ddconfig: Mapping[str, Any], embed_dim: int) -> Autoencod
         attention_levels=[level for level in range(len(multiples)) if resolution // 2**level in attended],
         z_channels=_get(ddconfig, "z_channels"),
         embed_dim=embed_dim,
+    )
+
+
+def diffusers_params(config: Mapping[str, Any]) -> AutoencoderKLParams:
+    """Return the params for diffusers' ``config.json``.
+
+    Raises:
+        DataError: a value asks for a network we do not have.
+    """
+    for key, ours in _DIFFUSERS_SWITCHES.items():
+        if config.get(key, ours) != ours:
+            raise DataError(f"{config[key]} is not supported, only {ours}", where=f"vae.{key}")
+    channels = list(config.get("block_out_channels", (64,)))
+    if any(width % channels[0] for width in channels):
+        raise DataError(f"{channels} are no multiples of the first", where="vae.block_out_channels")
+    for key, only in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
+        kinds = config.get(key, [only] * len(channels))
+        if list(kinds) != [only] * len(channels):
+            raise DataError(f"{list(kinds)} is not supported, only {only} for each level", where=f"vae.{key}")
+    latents = config.get("latent_channels", 4)
+    return AutoencoderKLParams(
+        in_channels=config.get("in_channels", 3),
+        out_channels=config.get("out_channels", 3),
+        base_channels=channels[0],
+        channel_mult=[width // channels[0] for width in channels],
+        num_res_blocks=config.get("layers_per_block", 1),
+        z_channels=latents,
+        embed_dim=latents,
+        norm_groups=config.get("norm_num_groups", 32),
     )
 
 

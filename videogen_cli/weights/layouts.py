@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from videogen_cli.weights.tensor import LazyTensor
+
+
+class Axes(Protocol):
+    """A change of one tensor's layout and the way back."""
+
+    @property
+    def inverse(self) -> Axes:
+        """The way back."""
+        ...
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Return our shape for the original's, or None if it does not fit."""
+        ...
+
+    def apply(self, tensor: LazyTensor) -> LazyTensor:
+        """Return the tensor in our layout."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,18 @@ mindspore-lab/mindcv (``features.5``), mindspore-lab/mindone ``mg/models/tae/lpi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from videogen_cli.nets.lpips import VGG16_LAYERS
 from videogen_cli.nets.params.lpips import LPIPSParams
-from videogen_cli.weights.keymap import Match, Rule, ignore, rename
+from videogen_cli.weights.keymap import Rule, ignore, rename
 from videogen_cli.weights.parts import PartedKeys
 from videogen_cli.weights.tensor import LazyTensor
 from videogen_cli.weights.variants import Variants
 
 _CONSTANT = "constants of the input's scale, built in"
-Resolve = Callable[[str], Match | None]
 
 
 def lpips_rules(source: str = "", target: str = "lpips.", head: str = "model.1") -> tuple[Rule, ...]:
@@ -55,23 +54,13 @@ def _trunk(pattern: str, target: str) -> tuple[Rule, ...]:
     )
 
 
-def trunk_sizes(resolve: Resolve, params: LPIPSParams, tensors: Mapping[str, LazyTensor]) -> LPIPSParams:
-    """Return ``params`` with the widths and biases of a file's trunk, if it has one.
-
-    Args:
-        resolve: what a key map knows of a key (:meth:`KeyMap.resolve`).
-        params: kept where the file has no trunk.
-        tensors: the file's.
-    """
-    found: dict[str, LazyTensor] = {}
-    for key, tensor in tensors.items():
-        if (match := resolve(key)) and match.targets and len(tensor.shape) in (1, 4):
-            found[match.targets[0]] = tensor
-    names = [f"lpips.net.slice{stage}.{layers[0]}" for stage, layers in enumerate(VGG16_LAYERS, 1)]
-    if not all(f"{name}.weight" in found for name in names):
+def trunk_sizes(tensors: Mapping[str, LazyTensor], params: LPIPSParams, source: str) -> LPIPSParams:
+    """Return ``params`` with the widths and biases of a trunk whose keys are PyPI's after ``source``, if it is there."""
+    first = [f"{source}net.slice{stage}.{layers[0]}" for stage, layers in enumerate(VGG16_LAYERS, 1)]
+    if not all(f"{name}.weight" in tensors and tensors[f"{name}.weight"].shape for name in first):
         return params
-    channels = [found[f"{name}.weight"].shape[0] for name in names]
-    return replace(params, channels=channels, conv_bias=f"{names[0]}.bias" in found)
+    channels = [tensors[f"{name}.weight"].shape[0] for name in first]
+    return replace(params, channels=channels, conv_bias=f"{first[0]}.bias" in tensors)
 
 
 class LPIPSVariants(Variants):
@@ -79,7 +68,9 @@ class LPIPSVariants(Variants):
 
     def prepare(self, params: dict[str, Any], tensors: Mapping[str, LazyTensor]) -> dict[str, Any]:
         """Return the params with widths and biases as the trunk has them."""
-        return {**params, "lpips": trunk_sizes(self.resolve, params["lpips"], tensors)}
+        found = {key: self.resolve(key) for key in tensors}
+        named = {match.targets[0]: tensors[key] for key, match in found.items() if match and match.targets}
+        return {**params, "lpips": trunk_sizes(named, params["lpips"], "lpips.")}
 
 
 def _keys(rules: tuple[Rule, ...]) -> PartedKeys:

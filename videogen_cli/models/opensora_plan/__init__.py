@@ -39,7 +39,9 @@ SPEC = ModelSpec(
     components=(
         ComponentSpec("transformer", "videogen_cli.nets.latte:Latte", "LatteT2V, predicts noise and its variance"),
         ComponentSpec("text", "videogen_cli.nets.t5:T5Encoder", "T5 v1.1 XXL's encoder"),
-        ComponentSpec("vae", "videogen_cli.nets.vae3d:CausalVAE", "causal video autoencoder, 4 x 8 x 8 smaller latents"),
+        ComponentSpec(
+            "vae", "videogen_cli.nets.vae3d:CausalVAE", "causal video autoencoder, 4 x 8 x 8 smaller latents"
+        ),
         ComponentSpec(
             "loss",
             "videogen_cli.nets.autoencoder_loss:AutoencoderLoss",

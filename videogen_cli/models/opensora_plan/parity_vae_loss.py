@@ -1,0 +1,119 @@
+"""How golden cases of the video autoencoder's training loss are run.
+
+The cases hold the input ``hidden`` of the decoder's last layer, so that the adversarial part has a layer to be weighed by.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from videogen_cli.metrics.parity import Case
+from videogen_cli.metrics.parity_gradients import gradients, norm
+from videogen_cli.metrics.parity_networks import build, call, tensor
+from videogen_cli.models.opensora_plan.parity_vae import input_gradients, load_at
+from videogen_cli.models.opensora_plan.weights_vae import CAUSAL_VAE_KEYS
+from videogen_cli.nets.params.autoencoder_loss import AutoencoderLossParams, autoencoder_loss_params
+
+Outputs = dict[str, Any]
+
+
+def vae_loss(case: Case) -> Outputs:
+    """Both losses of ``video`` (b 3 f h w) at each of the config's ``steps``, and their gradients."""
+    params = autoencoder_loss_params(case.config)
+    loss = build(case, {"loss": params})["loss"]
+    last = _last_layer(case)
+    load_at(case, CAUSAL_VAE_KEYS, {"vae.decoder.conv_out": last, "loss": loss})
+    loss.set_train(True)  # norms by the batch's statistics
+    recon = call(last, case.inputs["hidden"])
+    results: Outputs = {"recon": recon, "lpips_per_frame": _distances(loss, case.inputs["video"], recon)}
+    for step in case.config["steps"]:
+        found = {**_generator(case, params, loss, last, step), **_judgement(case, params, loss, recon, step)}
+        results |= {f"step{step}.{name}": value for name, value in found.items()}
+    return results
+
+
+def _last_layer(case: Case) -> Any:
+    from videogen_cli.nets.vae3d_blocks import CausalConv3d
+    from videogen_cli.runtime import module
+
+    sizes = case.config["conv_out"]
+    return module.build(lambda kernel: CausalConv3d(sizes["in"], sizes["out"], kernel), sizes["kernel"])
+
+
+def _distances(loss: Any, video: Any, recon: Any) -> Any:
+    from videogen_cli.nets.autoencoder_loss import frames
+
+    return call(lambda x, y: loss.perceptual_loss(frames(x), frames(y)), video, recon)
+
+
+def _generator(case: Case, params: AutoencoderLossParams, loss: Any, last: Any, step: int) -> Outputs:
+    """Return the autoencoder's loss with its parts, and its gradients by inputs, the last layer and ``logvar``."""
+    from videogen_cli.nets.autoencoder_loss import adversarial_factor
+    from videogen_cli.nets.vae3d import posterior
+
+    video = tensor(case.inputs["video"])
+    factor = adversarial_factor(params, step)
+    weight = _adaptive_weight(case, params, loss, last)
+
+    def forward(hidden: Any, moments: Any) -> Any:
+        return loss.generator(video, last(hidden), *posterior(moments), weight * factor)
+
+    given = case.inputs["hidden"], case.inputs["moments"]
+    (total, nll, kl, error, distance, doubt), by_input = input_gradients(forward, *given)
+    _, by_weight = gradients(forward, {"conv_out": last.conv, "loss": loss}, *given)
+    found: Outputs = {
+        "ae_loss": total,
+        "ae.total_loss": total,
+        "ae.logvar": loss.logvar.asnumpy(),
+        "ae.kl_loss": kl,
+        "ae.nll_loss": nll,
+        "ae.rec_loss": error,
+        "grad.hidden": by_input[0],
+        "grad.moments": by_input[1],
+        "grad.conv_out.weight": by_weight["conv_out.weight"],
+        "grad.conv_out.bias": by_weight["conv_out.bias"],
+        "grad.logvar": by_weight["loss.logvar"],
+    }
+    if params.adversarial:
+        return {**found, "ae.d_weight": weight, "ae.disc_factor": factor, "ae.g_loss": doubt}
+    return {**found, "ae.p_loss": distance}
+
+
+def _adaptive_weight(case: Case, params: AutoencoderLossParams, loss: Any, last: Any) -> float:
+    """Return the weight of the adversarial part by both gradients at the last layer, 0 where it never counts."""
+    from videogen_cli.nets.autoencoder_loss import adaptive_weight
+
+    if not params.adversarial or params.disc_factor <= 0:
+        return 0.0
+
+    def likelihood(video: Any, hidden: Any) -> Any:
+        return loss.reconstruction(video, last(hidden))[0]
+
+    def doubt(video: Any, hidden: Any) -> Any:
+        return loss.doubt(last(hidden))
+
+    given = case.inputs["video"], case.inputs["hidden"]
+    by_weight = [tensor(gradients(part, {"last": last.conv}, *given)[1]["last.weight"]) for part in (likelihood, doubt)]
+    return float(adaptive_weight(*by_weight).asnumpy()) * params.disc_weight
+
+
+def _judgement(case: Case, params: AutoencoderLossParams, loss: Any, recon: Any, step: int) -> Outputs:
+    """Return the discriminator's loss with its parts, and its gradients."""
+    from videogen_cli.nets.autoencoder_loss import adversarial_factor
+
+    if not params.adversarial:
+        return {}
+    factor = adversarial_factor(params, step)
+
+    def forward(x: Any, y: Any) -> Any:
+        return loss.judgement(x, y, factor)
+
+    (total, real, fake), grads = gradients(forward, {"d": loss.discriminator}, case.inputs["video"], recon)
+    trained = {name: value for name, value in grads.items() if ".running_" not in name}
+    return {
+        "disc_loss": total,
+        "disc.logits_real": real,
+        "disc.logits_fake": fake,
+        "grad_norm.discriminator": norm(trained),
+        "grad.disc_first_conv": grads["d.main.0.weight"],
+    }
