@@ -105,6 +105,7 @@ def decode_motion(path: str) -> MotionClip:
     """
     import av
     from av.error import FFmpegError
+    from av.video.frame import PictureType
 
     frames, intra, tables = [], [], []
     try:
@@ -116,7 +117,7 @@ def decode_motion(path: str) -> MotionClip:
             stream.codec_context.options = {"flags2": "+export_mvs"}
             for frame in container.decode(stream):
                 frames.append(frame.to_ndarray(format="rgb24"))
-                intra.append(frame.pict_type == av.video.frame.PictureType.I)
+                intra.append(frame.pict_type == PictureType.I)
                 tables.append(_table(frame.side_data.get("MOTION_VECTORS")))
     except (FFmpegError, OSError, ValueError) as error:
         raise DataError(f"cannot be decoded: {getattr(error, 'strerror', None) or error}", where=path) from error

@@ -59,7 +59,7 @@ class MiDaS(Cell):
         n, width, h, w = patches.shape
         first = F.broadcast_to(self.cls_embedding.astype(patches.dtype), (n, 1, width))
         x = F.concat([first, patches.reshape(n, width, -1).permute(0, 2, 1)], 1) + self._positions(h, w)
-        maps = ()
+        maps: Any = ()
         for stage, readout in enumerate((self.fc1, self.fc2, self.fc3, self.fc4)):
             start = stage * self.layers_per_stage
             for block in self.blocks[start : start + self.layers_per_stage]:

@@ -18,7 +18,7 @@ _SCHEDULES = {
     "linear": ("linear", 0.0001, 0.02),
     "cosine": ("cosine", 0.0, 0.0),
 }
-_PREDICTIONS = {"eps": "epsilon", "x0": "sample"}
+_PREDICTIONS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 _VARIANCES = ("fixed_small", "fixed_large")  # DDIM reads neither
 
 

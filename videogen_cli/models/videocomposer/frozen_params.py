@@ -2,7 +2,7 @@
 
 Upstream: ali-vilab/videocomposer tools/videocomposer/autoencoder.py, artist/models/midas.py, tools/annotator/sketch;
 open_clip 2.0.2. Each function takes the config of its network, or one with a section for it, and returns params by
-component; an absent key has the published value unless the original has no default either.
+component; an absent key has the value it has in the original.
 """
 
 from __future__ import annotations
@@ -64,20 +64,21 @@ def pidinet_params(config: Config) -> dict[str, Any]:
     """Return ``pidinet``.
 
     Raises:
-        DataError: there is no such list of operators.
+        DataError: a key is missing, or there is no such list of operators.
     """
     config = config.get("pidinet", config)
-    published = PiDiNetParams()
-    operators = config.get("pdcs", published.operators)
-    if operators not in OPERATORS:
-        raise DataError(f"'{operators}' is not one of {', '.join(OPERATORS)}", where="pidinet.pdcs")
+    for name in ("inplane", "pdcs"):
+        if name not in config:
+            raise DataError("is missing from the original's hyper-parameters", where=f"pidinet.{name}")
+    if config["pdcs"] not in OPERATORS:
+        raise DataError(f"'{config['pdcs']}' is not one of {', '.join(OPERATORS)}", where="pidinet.pdcs")
     return {
         "pidinet": PiDiNetParams(
-            channels=config.get("inplane", published.channels),
-            dilation_channels=config.get("dil", published.dilation_channels) or 0,
-            attention=config.get("sa", published.attention),
-            operators=operators,
-            converted=config.get("converted", config.get("convert", False)),
+            channels=config["inplane"],
+            dilation_channels=config.get("dil") or 0,
+            attention=config.get("sa", False),
+            operators=config["pdcs"],
+            converted=config.get("converted", False),
         )
     }
 

@@ -10,21 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from videogen_cli.diffusion import samplers
 from videogen_cli.diffusion.guidance import guide
-from videogen_cli.diffusion.schedules import NoiseSchedule
 from videogen_cli.errors import DataError
 from videogen_cli.metrics.parity import Case
 from videogen_cli.metrics.parity_gradients import by_original_name, gradients, norm
 from videogen_cli.metrics.parity_networks import call, networks, read_weights
+from videogen_cli.models.videocomposer.diffusion import ddim, noise_schedule
 from videogen_cli.models.videocomposer.params import unet_params
 from videogen_cli.nets.params.unet3d import SPATIAL_CONDITIONS, TOKEN_CONDITIONS
 
 Outputs = dict[str, Any]
 Arrays = Mapping[str, np.ndarray]
 KIND = "videocomposer"
-_SCHEDULES = {"linear_sd": "scaled_linear", "quadratic": "scaled_linear", "linear": "linear", "cosine": "cosine"}
-_PREDICTIONS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 _TEXT = "y"
 _REMARKS = ("fps",)  # inputs of the UNet that nobody lists among the conditions
 
@@ -58,9 +55,6 @@ def unet_stc_encoders(case: Case) -> Outputs:
 def sampling_loop(case: Case) -> Outputs:
     """Guided DDIM: the branch without text keeps every other condition, and sees the token of an all-zero image."""
     config, given = case.config, case.inputs
-    for name in ("clamp", "percentile"):
-        if config.get(name) is not None:
-            raise DataError(f"{config[name]} is not supported, only null", where=name)
     cell = networks(case, ("unet",), KIND)["unet"]
     names, scale = config["guidances"], config.get("guide_scale")
     conditional = _predictor(cell, case, names)
@@ -72,18 +66,12 @@ def sampling_loop(case: Case) -> Outputs:
         prediction = conditional(latents, steps)
         return prediction if scale is None else guide(prediction, unconditional(latents, steps), scale)
 
-    schedule = _schedule(config)
-    timesteps = samplers.ddim_timesteps(config["ddim_timesteps"], schedule.train_timesteps)
-    stride = schedule.train_timesteps // config["ddim_timesteps"]
     entering = [given["noise"]]
-    final = samplers.ddim(
+    final = ddim(
+        config,
         denoise,
         given["noise"],
-        schedule,
-        timesteps,
-        previous=[max(t - stride, 0) for t in timesteps],
-        eta=config.get("eta", 0.0),
-        noise=lambda step: given["step_noise"][step],
+        step_noise=given.get("step_noise"),
         callback=lambda *event: entering.append(event[2].latents),
     )
     return {"x0": final, "trajectory": np.stack(entering[:-1])}
@@ -112,7 +100,7 @@ def keep_factors(kept: Arrays, batch: int) -> np.ndarray:
 def _losses(case: Case, cells: Mapping[str, Any], names: Iterable[str], keep: np.ndarray | None) -> Outputs:
     from videogen_cli.models.videocomposer.loss import ConditionedDiffusionLoss
 
-    given, schedule = case.inputs, _schedule(case.config)
+    given, schedule = case.inputs, noise_schedule(case.config)
     noisy = schedule.add_noise(given["z0"], given["noise"], given["t"]).astype(np.float32)
     target = schedule.target(given["z0"], given["noise"], given["t"]).astype(np.float32)
     arrays = _arguments(cells["unet"], given, names)
@@ -168,19 +156,3 @@ def _encode(cell: Any, videos: Arrays, size: int) -> np.ndarray:
     from videogen_cli.metrics.parity_networks import tensor
 
     return cell(tuple(tensor(videos.get(name)) for name in SPATIAL_CONDITIONS), size, size).asnumpy()
-
-
-def _schedule(config: Mapping[str, Any]) -> NoiseSchedule:
-    kind, prediction = config.get("schedule", "linear_sd"), config.get("mean_type", "eps")
-    for word, table, where in ((kind, _SCHEDULES, "schedule"), (prediction, _PREDICTIONS, "mean_type")):
-        if word not in table:
-            raise DataError(f"'{word}' is not one of {', '.join(table)}", where=where)
-    return NoiseSchedule.create(
-        _SCHEDULES[kind],
-        config.get("num_timesteps", 1000),
-        config.get("init_beta", 0.00085),
-        config.get("last_beta", 0.012),
-        prediction_type=_PREDICTIONS[prediction],
-        zero_snr=config.get("zero_terminal_snr", False),
-        dtype=np.float64,
-    )

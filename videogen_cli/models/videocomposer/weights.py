@@ -7,6 +7,7 @@ MindSpore files.
 from __future__ import annotations
 
 from videogen_cli.weights.keymap import KeyMap, Rule, rename
+from videogen_cli.weights.parts import PartedKeys
 from videogen_cli.weights.unet_keys import vgen_unet_rules
 from videogen_cli.weights.variants import Variants
 
@@ -37,7 +38,12 @@ def _condition_rules(norm: dict[str, str]) -> list[Rule]:
 def _unet_keys(*, mindspore: bool = False, listed_downsampling: bool = False) -> KeyMap:
     norm = {"gamma": "weight", "beta": "bias"} if mindspore else {"weight": "weight", "bias": "bias"}
     unet = vgen_unet_rules(mindspore=mindspore, listed_downsampling=listed_downsampling)
-    return KeyMap((*_condition_rules(norm), *unet), strip=("unet.",))  # the port's trainer puts it before every key
+    return PartedKeys(
+        (*_condition_rules(norm), *unet),
+        strip=("unet.",),  # the port's trainer puts it before every key
+        parts=("unet.",),  # a file may hold the condition encoders alone
+        needed=("unet.conditions.",),
+    )
 
 
 UNET_KEYS = Variants(
