@@ -205,15 +205,15 @@ def predict(cell: Any, case: Case, context: np.ndarray | None = None, *, motion:
 
 def autoencode(cell: Any, case: Case, scale: float) -> Outputs:
     """Encode ``pixels`` and decode ``z``, whichever a case has; latents are ``scale`` times the codes."""
-    given, scale, results = case.inputs, np.float32(scale), {}
+    given, factor, results = case.inputs, np.float32(scale), {}
     if "pixels" in given:
         mean, logvar = call(cell.encode, given["pixels"])
         results |= {"mean": mean, "logvar": logvar}
         if "noise" in given:
-            results["latent"] = (mean + np.exp(0.5 * logvar) * given["noise"]) * scale
+            results["latent"] = (mean + np.exp(0.5 * logvar) * given["noise"]) * factor
     if "z" in given:
         b, c, t, h, w = given["z"].shape
-        frames = call(cell.decode, given["z"].transpose(0, 2, 1, 3, 4).reshape(b * t, c, h, w) / scale)
+        frames = call(cell.decode, given["z"].transpose(0, 2, 1, 3, 4).reshape(b * t, c, h, w) / factor)
         results["frames"] = frames.reshape(b, t, *frames.shape[1:]).transpose(0, 2, 1, 3, 4)
     return results
 
