@@ -71,7 +71,7 @@ class GaussianDiffusion:
 
     @cached_property
     def tables(self) -> np.ndarray:
-        """What each step multiplies or adds, (steps, 8) float64; see :class:`Coefficients` for the columns."""
+        """What each step multiplies or adds, (steps, 9) float64; see :class:`Coefficients` for the columns."""
         betas, abar = self.betas, np.cumprod(1 - self.betas)
         before = np.append(1.0, abar[:-1])
         posterior = betas * (1 - before) / (1 - abar)
@@ -80,6 +80,8 @@ class GaussianDiffusion:
         columns = (
             np.sqrt(abar),
             np.sqrt(1 - abar),
+            np.sqrt(1 / abar),
+            np.sqrt(1 / abar - 1),
             betas * np.sqrt(before) / (1 - abar),
             (1 - before) * np.sqrt(1 - betas) / (1 - abar),
             least,
@@ -129,6 +131,8 @@ class Coefficients:
 
     alpha: Any  # sqrt(abar)
     sigma: Any  # sqrt(1 - abar)
+    of_noisy: Any  # 1 / alpha, factor of x_t in the estimate of x_0
+    of_noise: Any  # sigma / alpha, factor of the noise in it
     of_x0: Any  # factor of x_0 in the posterior's mean
     of_xt: Any  # factor of x_t in it
     least_log: Any  # logarithm of the posterior's variance
@@ -137,7 +141,7 @@ class Coefficients:
 
     def clean(self, latents: Any, eps: Any) -> Any:
         """Return the x_0 that a noise estimate implies."""
-        return (latents - self.sigma * eps) / self.alpha
+        return self.of_noisy * latents - self.of_noise * eps
 
     def mean(self, x0: Any, latents: Any) -> Any:
         """Return the posterior's mean."""
