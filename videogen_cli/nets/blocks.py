@@ -76,7 +76,7 @@ class InputConv(Conv2d):
 
     def construct(self, h: Any, emb: Any, context: Any, motion_context: Any) -> Any:
         """Map h ((b f) in_channels h w) to ((b f) out_channels h w)."""
-        return F.conv2d(h, self.weight, self.bias, self.stride, self.padding)
+        return self.convolve(h)
 
 
 class Downsample(Cell):

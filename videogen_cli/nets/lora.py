@@ -1,4 +1,4 @@
-"""Which layers of a network low-rank adaptation changes, in the order published LoRA files list them.
+"""Low-rank adaptation: which layers of a network it changes, in the order published LoRA files list them, and how.
 
 The files (cloneofsimo's format) are flat lists of factors without names; only the module order ties a factor to its
 layer: torch's ``named_modules``, a module before its children, children as registered.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from videogen_cli.nets.layers import Conv2d, Conv3d, Linear
+from videogen_cli.runtime import functional as F
+from videogen_cli.runtime.cells import ZEROS, Cell, Init, parameter
 
 ADAPTED = {"Linear": Linear, "Conv2d": Conv2d, "Conv3d": Conv3d}  # one-dimensional convolutions are not
 
@@ -29,3 +31,45 @@ def adapted_modules(cell: Any) -> list[AdaptedModule]:
             if isinstance(module, layer):
                 found.append(AdaptedModule(name, kind, tuple(module.weight.shape)))
     return found
+
+
+class LowRank(Cell):
+    """What adaptation adds to a layer: ``scale * up(down(x))``, ``down`` of the layer's own kernel, ``up`` of size one.
+
+    ``r`` is the rank, or less in a layer that has fewer inputs or outputs (Hu et al. 2021, arXiv 2106.09685; as
+    cloneofsimo/lora starts it, so that nothing is added at first).
+    """
+
+    def __init__(self, layer: Any, rank: int, scale: float = 1.0) -> None:
+        super().__init__()
+        out_size, in_size, *kernel = layer.weight.shape
+        r = min(rank, in_size, out_size)
+        self.scale, self.dims = scale, len(kernel)
+        self.stride, self.padding = (layer.stride, layer.padding) if kernel else (1, ())
+        self.up = parameter((out_size, r, *(1 for _ in kernel)), ZEROS)
+        self.down = parameter((r, in_size, *kernel), Init("normal", 1 / r))
+
+    def construct(self, x: Any) -> Any:
+        """Map what the layer takes to what is added to its output."""
+        if self.dims == 0:
+            out = F.linear(F.linear(x, self.down), self.up)
+        elif self.dims == 2:
+            out = F.conv2d(F.conv2d(x, self.down, None, self.stride, self.padding), self.up)
+        else:
+            out = F.conv3d(F.conv3d(x, self.down, None, self.stride, self.padding), self.up)
+        return out * self.scale
+
+
+def adapt(cell: Any, rank: int, scale: float = 1.0) -> list[str]:
+    """Add low-rank factors to every layer of a network that adaptation changes; return the names of those layers.
+
+    The factors of the layer ``name`` are the parameters ``<name>.lora.up`` and ``<name>.lora.down``.
+    """
+    modules = dict(cell.cells_and_names())
+    names = [module.name for module in adapted_modules(cell)]
+    for name in names:
+        factors = LowRank(modules[name], rank, scale)
+        for key, value in factors.parameters_and_names():
+            value.name = f"{name}.lora.{key}"  # MindSpore names parameters when cells are put together, which is over
+        modules[name].lora = factors
+    return names

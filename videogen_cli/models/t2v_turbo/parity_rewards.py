@@ -1,4 +1,4 @@
-"""How the golden cases of the reward models are run; every function takes a case and returns its outputs."""
+"""How the golden cases of the reward models and their losses are run; every function takes a case and returns its outputs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from videogen_cli.metrics.parity import Case
-from videogen_cli.metrics.parity_networks import call, networks, tensor
+from videogen_cli.metrics.parity_networks import call, checkpoint_kind, networks, tensor
 from videogen_cli.models.t2v_turbo.reward_weights import image_reward_params
+from videogen_cli.registry import load_attr
 
 Outputs = dict[str, Any]
 
@@ -39,6 +40,61 @@ def reward_internvideo2(case: Case) -> Outputs:
         "text_features": text,
         "score": (video * text).sum(-1),
     }
+
+
+def loss_image_reward(case: Case) -> Outputs:
+    """Selected frames, their scores, and the loss with its gradient in the latents."""
+    decoder, clip, params = _decoder_and_model(case, "hps", "image_reward")
+    from videogen_cli.models.t2v_turbo.rewards import ImageRewardLoss, ImageScore
+
+    given, size = case.inputs, params.vision.image_size
+    latents, index = given["model_pred"], given["frame_idx"]
+    score = ImageScore(clip, size)
+    loss = ImageRewardLoss(decoder, score, float(case.config.get("reward_scale", 1.0)))
+    frames = call(decoder, latents, index)
+    frames = frames.reshape(-1, *frames.shape[2:])
+    return {
+        "frames": frames,
+        "scores": call(score, frames, given["tokens"]),
+        **_latent_gradient(loss, latents, index, given["tokens"]),
+    }
+
+
+def loss_video_reward(case: Case) -> Outputs:
+    """Frames spread over the video, their score, and the loss with its gradient in the latents."""
+    decoder, model, params = _decoder_and_model(case, "internvid", "video_reward")
+    from videogen_cli.models.t2v_turbo.rewards import VideoRewardLoss, VideoScore, spread_frames
+
+    given, latents = case.inputs, case.inputs["model_pred"]
+    count = case.config.get("video_rm_batch_size", params.video.num_frames)
+    index = spread_frames(latents.shape[2], count, int(given["start_id"]))
+    score = VideoScore(model, params.video.image_size)
+    loss = VideoRewardLoss(decoder, score, float(case.config.get("video_reward_scale", 1.0)))
+    corner = given.get("crop", np.zeros(2, np.int64))
+    texts = given["input_ids"], given["attention_mask"]
+    frames = call(decoder, latents, index)
+    return {
+        "frame_idx": index,
+        "frames": frames.reshape(-1, *frames.shape[2:]),
+        "pixels": call(score.pixels, frames, corner),
+        "score": call(score, frames, corner, *texts),
+        **_latent_gradient(loss, latents, index, corner, *texts),
+    }
+
+
+def _decoder_and_model(case: Case, kind: str, component: str) -> tuple[Any, Any, Any]:
+    """Return the frame decoder, and the reward model of a checkpoint type with its params."""
+    vae = networks(case, ("vae",), "vc2", role="vae")["vae"]
+    model = networks(case, (component,), kind, role=kind)[component]
+    from videogen_cli.models.t2v_turbo.rewards import FrameDecoder
+
+    decoder = FrameDecoder(vae, std=1 / case.config.get("scale_factor", 0.18215))
+    return decoder, model, load_attr(checkpoint_kind(case, kind).params)(case.config)[component]
+
+
+def _latent_gradient(loss: Any, *arrays: np.ndarray) -> Outputs:
+    gradient, (value, _) = input_gradient(loss, *arrays)
+    return {"loss": value, "grad": gradient, "grad_norm": np.linalg.norm(gradient)}
 
 
 def _clip(case: Case, kind: str) -> Outputs:

@@ -16,8 +16,8 @@ from videogen_cli.nets.params.internvideo2 import InternVideo2Params, VideoTower
 from videogen_cli.weights.checkpoint import Checkpoint
 from videogen_cli.weights.keymap import Account, KeyMap, Shape, ignore, rename
 from videogen_cli.weights.openclip import openclip_mindspore_rules, openclip_params, openclip_rules
-from videogen_cli.weights.variants import Variants
 from videogen_cli.weights.tensor import LazyTensor
+from videogen_cli.weights.variants import Variants
 
 _TOWERS = ("image_reward.visual.", "image_reward.text.")
 _WRAPPER = ("module.",)  # DataParallel's
@@ -57,7 +57,7 @@ _DISTILLED = "head that learned from a CLIP teacher"
 
 
 class InternVideoKeys(KeyMap):
-    """InternVideo2 stage 2's files, whose last text layers join text and video; the towers' score needs none of them."""
+    """InternVideo2 stage 2's files, whose last text layers join text and video; a score needs none of them."""
 
     def account(self, tensors: Mapping[str, LazyTensor], targets: Mapping[str, Shape]) -> Account:
         """See :meth:`KeyMap.account`; a layer we do not have is ignored if it attends to video, unexpected if not."""
