@@ -1,4 +1,4 @@
-"""How the golden cases of the reward models and their losses are run; every function takes a case and returns its outputs."""
+"""How the golden cases of reward models and their losses are run; every function takes a case, returns its outputs."""
 
 from __future__ import annotations
 
