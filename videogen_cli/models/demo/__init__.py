@@ -17,7 +17,9 @@ from videogen_cli.registry import CheckpointSpec, ComponentSpec, ModelSpec
 
 
 def _unet() -> UNet3DParams:
-    return UNet3DParams(temporal_projection="conv1d", motion_attention=True, fps_condition=False)
+    return UNet3DParams(
+        attention_resolutions=[1, 2, 4], temporal_projection="conv1d", motion_attention=True, fps_condition=False
+    )
 
 
 @dataclass
