@@ -142,10 +142,8 @@ def _piece(data: memoryview, start: int, stop: int) -> Piece:
 def _read_rules(rules: Rules, data: memoryview, start: int, stop: int, names: dict[int, str]) -> None:
     for number, wire, first, last in fields(data, start, stop):
         if name := names.get(number):
-            value = bytes(data[first:last]) if wire == BYTES else first
-            if wire == VARINT and value >= 1 << 63:
-                value -= 1 << 64  # a negative number, as of a special id that does not exist
-            setattr(rules, name, value)
+            negative = wire == VARINT and first >= 1 << 63  # as is the number of a special id that does not exist
+            setattr(rules, name, bytes(data[first:last]) if wire == BYTES else first - (1 << 64) * negative)
 
 
 def _replacements(blob: bytes) -> tuple[tuple[int, ...], bytes]:

@@ -86,6 +86,13 @@ SPEC = ModelSpec(
             help="Stable Diffusion 3.5's image autoencoder, inflated to one of videos that training starts from",
         ),
         CheckpointSpec(
+            "lpips",
+            components=("lpips",),
+            key_map="videogen_cli.weights.lpips_keys:LPIPS_KEYS",
+            params=f"{_HERE}.params_tae:component_params",
+            help="the perceptual distance's heads, its trunk (MindCV's vgg16), or both",
+        ),
+        CheckpointSpec(
             "ul2",
             components=("ul2",),
             key_map=f"{_HERE}.weights_text:UL2_KEYS",
