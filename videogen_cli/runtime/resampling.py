@@ -27,19 +27,18 @@ def resampling_matrix(
         kernel: ``bilinear`` (linear interpolation), ``bicubic``, or ``area`` (the mean of the source samples that a
             target sample touches, torch's ``adaptive_avg_pool``; the other options do not apply to it).
         antialias: average over what a target sample covers when shrinking.
-        align_corners: first and last samples stay where they are; not together with ``antialias``.
+        align_corners: first and last samples stay where they are; with ``antialias`` torch takes only the scale from
+            that, (source - 1) / (target - 1), and not the places.
 
     Raises:
-        UsageError: an unknown kernel, or a combination that does not exist.
+        UsageError: an unknown kernel.
     """
     if kernel == AREA:
         return _touched(source, target).astype(np.float32)
     if kernel not in _RADIUS:
         raise UsageError(f"there is no resampling kernel '{kernel}'", hint=f"There are {', '.join([*_RADIUS, AREA])}.")
-    if antialias and align_corners:
-        raise UsageError("align_corners and antialias do not go together", where="resampling")
-    matrix = _averaged(source, target, kernel) if antialias else _sampled(source, target, kernel, align_corners)
-    return matrix.astype(np.float32)
+    weigh = _averaged if antialias else _sampled
+    return weigh(source, target, kernel, align_corners).astype(np.float32)
 
 
 def _touched(source: int, target: int) -> np.ndarray:
@@ -68,9 +67,11 @@ def _sampled(source: int, target: int, kernel: str, align_corners: bool) -> np.n
     return matrix
 
 
-def _averaged(source: int, target: int, kernel: str) -> np.ndarray:
+def _averaged(source: int, target: int, kernel: str, align_corners: bool) -> np.ndarray:
     """Weigh all samples under a kernel as wide as a target sample, and at least as wide as a source sample."""
     scale = source / target
+    if align_corners:
+        scale = (source - 1) / (target - 1) if target > 1 else 0.0
     stretch = max(scale, 1.0)
     centres = (np.arange(target) + 0.5)[:, None] * scale
     weights = _weigh((np.arange(source) + 0.5 - centres) / stretch, kernel, _CUBIC_PIL)

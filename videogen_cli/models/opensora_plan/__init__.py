@@ -95,6 +95,10 @@ SPEC = ModelSpec(
     ),
     parity={
         "transformer": f"{_HERE}.parity_transformer:transformer",
+        "text-preprocess": f"{_HERE}.parity_data:text_preprocess",
+        "data.frame-sampling": f"{_HERE}.parity_data:data_frame_sampling",
+        "data.transform": f"{_HERE}.parity_data:data_transform",
+        "eval.psnr-ssim": f"{_HERE}.parity_data:eval_psnr_ssim",
         "scheduler": f"{_HERE}.parity_samplers:scheduler",
         "scheduler.gaussian-p-sample": f"{_HERE}.parity_samplers:scheduler_gaussian_p_sample",
         "loss.diffusion": f"{_HERE}.parity_samplers:loss_diffusion",
