@@ -2,7 +2,7 @@ import pytest
 
 from videogen_cli.errors import UsageError
 from videogen_cli.nets.params.clip import CLIPTextParams
-from videogen_cli.nets.params.unet3d import UNet3DParams, check_latent_size, latent_multiple
+from videogen_cli.nets.params.unet3d import ConditionedUNet3DParams, UNet3DParams, check_latent_size, latent_multiple
 from videogen_cli.nets.params.vae2d import AutoencoderKLParams, downsample_factor
 
 
@@ -17,10 +17,14 @@ def test_published_sizes_are_possible(params):
         (UNet3DParams(channel_mult=[]), "unet.channel_mult", "empty"),
         (UNet3DParams(channel_mult=[1, 0]), "unet.channel_mult", "positive"),
         (UNet3DParams(model_channels=48), "unet.norm_groups", "48 channels"),
-        (UNet3DParams(num_head_channels=48), "unet.num_head_channels", "heads of 48"),
+        (UNet3DParams(num_head_channels=2000), "unet.num_head_channels", "a head of 2000"),
         (UNet3DParams(temporal_projection="conv2d"), "unet.temporal_projection", "conv2d"),
         (UNet3DParams(motion_cond_proj_dim=256), "unet.motion_cond_proj_dim", "guidance-scale"),
         (UNet3DParams(time_cond_proj_dim=-1), "unet.time_cond_proj_dim", "negative"),
+        (UNet3DParams(level_channels=[320, 330]), "unet.norm_groups", "330 channels"),
+        (UNet3DParams(single_frames="none"), "unet.single_frames", "none"),
+        (ConditionedUNet3DParams(concat_dim=0), "unet.concat_dim", "at least 1"),
+        (ConditionedUNet3DParams(conditions=["depht"]), "unet.conditions", "depht"),
         (UNet3DParams(num_res_blocks=0), "unet.num_res_blocks", "at least 1"),
         (AutoencoderKLParams(base_channels=100), "vae.norm_groups", "100 channels"),
         (AutoencoderKLParams(channel_mult=[]), "vae.channel_mult", "empty"),
@@ -35,8 +39,17 @@ def test_impossible_sizes_are_refused_by_name(params, where, word):
     assert word in caught.value.what
 
 
-def test_heads_need_not_divide_levels_without_attention():
+def test_levels_without_attention_need_no_head():
     UNet3DParams(model_channels=32, channel_mult=[1, 3, 2], attention_resolutions=[4], num_head_channels=64).check()
+
+
+def test_heads_need_not_divide_channels():
+    UNet3DParams(num_head_channels=48).check()
+
+
+def test_conditions_widen_what_the_first_convolution_reads():
+    assert ConditionedUNet3DParams().first_channels == 12
+    assert ConditionedUNet3DParams(condition_fusion=True).first_channels == 4
 
 
 def test_attention_may_name_levels_that_are_not_there():

@@ -127,6 +127,8 @@ _FOLDER_PATTERNS = ("*.index.json", "*.safetensors", "*.bin", "*.pth", "*.pt", "
 def read_folder(path: Path, opener: Opener) -> Checkpoint:
     """Open a folder: one model's weights, or a diffusers pipeline whose parts become ``<part>.<name>``.
 
+    The config of a pipeline has the parts' ``config.json`` by part.
+
     Raises:
         WeightsError: there are no weights in it, or several and no telling which is meant.
     """
@@ -141,8 +143,16 @@ def read_folder(path: Path, opener: Opener) -> Checkpoint:
         "folder",
         {f"{part}.{name}": tensor for part, item in opened.items() for name, tensor in item.tensors.items()},
         unknown_globals=[name for item in opened.values() for name in item.unknown_globals],
+        config={name: config for name in parts if (config := _config_in(path / name))} or None,
         files=tuple(file for item in opened.values() for file in item.files),
     )
+
+
+def _config_in(folder: Path) -> dict[str, Any] | None:
+    """Return the hyper-parameters of a folder's model, if it has any."""
+    path = folder / "config.json"
+    config = read_json(MappedFile(path)) if path.is_file() else None
+    return config if isinstance(config, dict) else None
 
 
 def _weights_in(folder: Path) -> Path | None:

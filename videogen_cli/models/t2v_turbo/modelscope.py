@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from videogen_cli.errors import DataError
+from videogen_cli.nets.params.clip import CLIPTextParams
 from videogen_cli.nets.params.hugging_face import clip_text_params
 from videogen_cli.nets.params.unet3d import UNet3DParams
 from videogen_cli.nets.params.vae2d import AutoencoderKLParams
@@ -42,6 +43,11 @@ _VAE_SWITCHES = {
 def published_unet() -> UNet3DParams:
     """Return the published teacher's UNet."""
     return UNet3DParams(fps_condition=False, init_projection="linear", single_frames="spatial")
+
+
+def published_text() -> CLIPTextParams:
+    """Return the published text tower, whose file lacks the block that is never run."""
+    return CLIPTextParams(layers=23, skip_last=0, embed_dim=512, projection="none")
 
 
 def describes(config: Mapping[str, Any]) -> bool:
@@ -120,7 +126,7 @@ def _attended(config: Mapping[str, Any], levels: int) -> list[int]:
     attends = [known[kind] for kind in down]
     if [known[kind] for kind in reversed(up)] != attends:
         raise DataError("attends at other levels than down_block_types", where="unet.up_block_types")
-    return [2**level for level, wanted in enumerate(attends) if wanted]
+    return [2**level for level in reversed(range(levels)) if attends[level]]
 
 
 def vae_params(config: Mapping[str, Any]) -> AutoencoderKLParams:
@@ -175,6 +181,12 @@ _STUDENTS = ("unet.time_cond_proj.weight",)  # no teacher has it
 @dataclass(frozen=True)
 class ModelScopeKeys(KeyMap):
     """Keys of the whole folder (``<folder>.<key>``), or of one component's file."""
+
+    def prepare(self, params: dict[str, Any], tensors: Mapping[str, LazyTensor]) -> dict[str, Any]:
+        """Return the params with the published sizes where they would be VideoCrafter2's, which nobody asked for."""
+        others = {"unet": (UNet3DParams(), published_unet()), "text": (CLIPTextParams(), published_text())}
+        chosen = {name: ours for name, (vc2, ours) in others.items() if params.get(name) == vc2}
+        return {**params, **chosen}
 
     def account(self, tensors: Mapping[str, LazyTensor], targets: Mapping[str, Any]) -> Account:
         """See :meth:`KeyMap.account`; a file of one component is asked for nothing else."""

@@ -38,7 +38,7 @@ def unet_params(config: Mapping[str, Any]) -> dict[str, ConditionedUNet3DParams]
         DataError: a value asks for a network we do not have.
     """
     config = config.get("unet", config)
-    if "concat_dim" not in config:
+    if not {"concat_dim", "dim_mult", "video_compositions"} & set(config):
         return {}
     for name, ours in _SWITCHES.items():
         if config.get(name, ours) != ours:
@@ -59,7 +59,7 @@ def unet_params(config: Mapping[str, Any]) -> dict[str, ConditionedUNet3DParams]
         init_attention_heads=config.get("num_heads", 8),
         fps_condition=config.get("use_fps_condition", False),
         conditions=_conditions(config.get("video_compositions", _PUBLISHED)),
-        concat_dim=config["concat_dim"],
+        concat_dim=config.get("concat_dim", 8),
         condition_layers=config.get("adapter_transformer_layers", 1),
         condition_fusion=not config.get("resume", True),
     )
@@ -68,7 +68,7 @@ def unet_params(config: Mapping[str, Any]) -> dict[str, ConditionedUNet3DParams]
 
 def attention_factors(scales: Sequence[float], levels: int) -> list[int]:
     """Return the downsampling factors of the levels whose scale (1, 1/2, 1/4, ...) is among ``scales``."""
-    return [2**level for level in range(levels) if 1 / 2**level in scales]
+    return [2**level for level in reversed(range(levels)) if 1 / 2**level in scales]
 
 
 def _conditions(compositions: Sequence[str]) -> list[str]:

@@ -23,6 +23,7 @@ Outputs = dict[str, Any]
 Arrays = Mapping[str, np.ndarray]
 KIND = "videocomposer"
 _TEXT = "y"
+_IGNORED = "histogram"  # an argument that upstream does not look at
 _REMARKS = ("fps",)  # inputs of the UNet that nobody lists among the conditions
 
 
@@ -122,7 +123,7 @@ def _arguments(cell: Any, given: Arrays, names: Iterable[str]) -> list[np.ndarra
     Raises:
         DataError: a condition is not given, or the UNet has no encoder for it.
     """
-    wanted = set(names)
+    wanted = set(names) - {_IGNORED}
     for name in wanted:
         if name not in given or (name in SPATIAL_CONDITIONS and name not in cell.params.conditions):
             raise DataError("is no condition of this UNet, or not given", where=name)

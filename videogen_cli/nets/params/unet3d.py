@@ -57,7 +57,8 @@ class UNet3DParams:
         """Check that a network of these sizes exists.
 
         Raises:
-            UsageError: a size is not positive, channels do not divide into norm groups or heads, or a word is unknown.
+            UsageError: a size is not positive, channels do not divide into norm groups or are fewer than a head's, or a
+                word is unknown.
         """
         where = "unet"
         positive(where, self, "in_channels", "out_channels", "model_channels", "num_res_blocks", "num_head_channels")
@@ -78,9 +79,10 @@ class UNet3DParams:
             raise UsageError("needs a guidance-scale condition", where=f"{where}.motion_cond_proj_dim", hint=hint)
 
     def _heads(self, channels: int) -> None:
-        if channels % self.num_head_channels:
-            hint = "Every level with attention, and the last, needs a whole number of heads."
-            what = f"{channels} channels do not divide into heads of {self.num_head_channels}"
+        """Heads share what they can of the channels evenly, as in the originals; there must be one."""
+        if channels < self.num_head_channels:
+            hint = "Every level with attention, and the last, needs a head."
+            what = f"{channels} channels are fewer than a head of {self.num_head_channels} has"
             raise UsageError(what, where="unet.num_head_channels", hint=hint)
 
 
