@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from videogen_cli.errors import UsageError
-from videogen_cli.runtime.sequence_parallel import all_to_all, received
+from videogen_cli.runtime.sequence_parallel import all_to_all
 
 WHOLE = np.random.default_rng(0).standard_normal((2, 6, 12, 5))  # b heads tokens d
 
@@ -30,5 +30,5 @@ def test_an_exchange_is_its_own_transpose():
 
 
 def test_heads_must_divide():
-    with pytest.raises(UsageError, match="6 does not divide over 4 ranks"):
-        received(np.stack([WHOLE] * 4), 0, 1, 2)
+    with pytest.raises(UsageError, match="6 pieces do not divide over 4 ranks"):
+        all_to_all([WHOLE] * 4, 1, 2)

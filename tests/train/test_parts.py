@@ -30,8 +30,17 @@ def test_learning_rates(schedule, rates):
     assert learning_rate(100, config) == pytest.approx(rates[-1])
 
 
-def test_average_warms_up():
-    assert [average_decay(n, 0.9) for n in (0, 8, 10_000)] == pytest.approx([0.1, 0.5, 0.9])
+def test_a_warm_up_may_start_at_zero():
+    config = TrainConfig(learning_rate=3.0, warmup_steps=3, warmup_from_zero=True)
+    assert [learning_rate(step, config) for step in range(5)] == pytest.approx([0.0, 1.0, 2.0, 3.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("rise", "decays"),
+    [("hyperbolic", [0.1, 0.5, 0.9]), ("exponential", [0.00045, 0.00404, 0.89394]), ("none", [0.9, 0.9, 0.9])],
+)
+def test_average_warms_up(rise, decays):
+    assert [average_decay(n, 0.9, rise) for n in (0, 8, 10_000)] == pytest.approx(decays, rel=2e-3)
 
 
 def test_dynamic_loss_scale_falls_and_rises():
