@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 from networks import ATOL, golden_network, run
 
+from videogen_cli.errors import UsageError
 from videogen_cli.nets.params.vae2d import AutoencoderKLParams
 from videogen_cli.nets.vae2d import AutoencoderKL
+from videogen_cli.runtime.cells import shapes
+from videogen_cli.runtime.module import build, initialise
 
 PARAMS = AutoencoderKLParams(base_channels=32, channel_mult=[1, 1], num_res_blocks=1)
 
@@ -39,3 +42,25 @@ def test_logvar_is_clamped(pynative, vae, golden):
     vae.quant_conv.bias.set_data(vae.quant_conv.bias + 1000)
     logvar = run(lambda images: vae.encode(images)[1], given["pixels"])
     assert (logvar == 20).all()
+
+
+def test_attention_at_any_level(pynative):
+    params = AutoencoderKLParams(
+        base_channels=4, channel_mult=[1, 2], num_res_blocks=1, norm_groups=2, attention_levels=[1]
+    )
+    network = build(AutoencoderKL, params)
+    initialise(network, seed=0)
+    attended = {name.rpartition(".attn.")[0] for name in shapes(network) if ".attn." in name}
+    assert attended == {"encoder.down.1", "decoder.up.1"}
+    assert "decoder.up.1.attn.1.proj_out.weight" in shapes(network)
+    images = np.random.default_rng(0).standard_normal((1, 3, 4, 6))
+    before = run(network, images)
+    for name, value in network.parameters_and_names():
+        if ".attn." in name:
+            value.set_data(value * 3)
+    assert np.abs(run(network, images) - before).max() > 1e-4
+
+
+def test_a_level_that_is_not_there_is_named():
+    with pytest.raises(UsageError, match="no level 4"):
+        AutoencoderKLParams(attention_levels=[4]).check()
