@@ -49,9 +49,10 @@ def _logsnr_cosine(
 ) -> np.ndarray:
     """Interpolate two shifted cosine schedules in log SNR; the original returns sigmas in place of betas.
 
-    Angles are rounded to float32 as in the original: near a right angle that is what decides the first values.
+    Angles are rounded to float32 as in the original, which decides the first values: they are differences of nearly
+    equal numbers.
     """
-    share = np.linspace(1, 0, steps).astype(np.float32)
+    share = beta_schedule("linear", steps, 1.0, 0.0)  # an even fall in float32, rounded as torch does
     start, end = math.atan(math.exp(-0.5 * logsnr_min)), math.atan(math.exp(-0.5 * logsnr_max))
     angles = np.float32(start) + share * np.float32(end - start)
     logsnr = (-2 * np.log(np.tan(angles.astype(np.float64)))).astype(np.float32)

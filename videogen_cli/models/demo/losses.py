@@ -37,7 +37,7 @@ def video_motion(output: Any, target: Any) -> Any:
 def stillness(x0: Any) -> Any:
     """Return a penalty (b,) on clean latents (b c f h w) that change little over frames (``use_div_loss``)."""
     f = x0.shape[2]
-    centred = x0 - x0.mean(2, keepdims=True)
+    centred = x0 - F.mean(x0, 2, True)
     deviation = ((centred * centred).sum(2) / (f - 1)) ** 0.5
     return 0.001 / (deviation.reshape(x0.shape[0], -1).mean(1) + 1e-4)
 
