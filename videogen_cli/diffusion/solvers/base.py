@@ -73,6 +73,7 @@ class Solver(ABC):
 
     options_type: ClassVar[type[Options]]
     predictions: ClassVar[tuple[str, ...]] = PREDICTION_TYPES
+    calls_per_step: ClassVar[int] = 1  # of the network, but for the first or last steps
     keeps_signal: ClassVar[bool] = False  # whether a zero terminal SNR is raised to a least one
 
     timesteps: np.ndarray  # one per call of the network

@@ -40,6 +40,7 @@ class Heun(SigmaSolver):
 
     options_type = HeunOptions
     options: HeunOptions
+    calls_per_step = 2
 
     def __init__(self, options: HeunOptions, steps: int) -> None:
         super().__init__(options, steps)
@@ -65,6 +66,7 @@ class KDPM2Ancestral(SigmaSolver):
 
     options_type = KDPM2AncestralOptions
     options: KDPM2AncestralOptions
+    calls_per_step = 2
     predictions = ("epsilon", "v_prediction")
 
     def __init__(self, options: KDPM2AncestralOptions, steps: int) -> None:

@@ -102,6 +102,7 @@ SPEC = ModelSpec(
         "scheduler": f"{_HERE}.parity_samplers:scheduler",
         "scheduler.gaussian-p-sample": f"{_HERE}.parity_samplers:scheduler_gaussian_p_sample",
         "loss.diffusion": f"{_HERE}.parity_samplers:loss_diffusion",
+        "pipeline": f"{_HERE}.parity_pipeline:pipeline",
         "text-encoder": f"{_HERE}.parity_text:text_encoder",
         "vae": f"{_HERE}.parity_vae:vae",
         "vae.tiled": f"{_HERE}.parity_vae:vae_tiled",
