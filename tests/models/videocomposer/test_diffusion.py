@@ -6,21 +6,22 @@ import numpy as np
 import pytest
 
 from videogen_cli.errors import DataError
-from videogen_cli.models.videocomposer.diffusion import ddim, noise_schedule
+from videogen_cli.models.videocomposer.diffusion import ddim, gaussian_diffusion
 
 CONFIG = {"ddim_timesteps": 4, "num_timesteps": 20}
 
 
 def test_words_without_numbers_have_the_originals():
-    assert 1 - noise_schedule({}).abar(0) == pytest.approx(0.00085)
-    assert 1 - noise_schedule({"schedule": "quadratic"}).abar(0) == pytest.approx(0.0015)
-    assert 1 - noise_schedule({"schedule": "linear", "num_timesteps": 100}).abar(0) == pytest.approx(0.001)
-    assert noise_schedule({"schedule": "cosine"}).abar(500) == pytest.approx(0.49, abs=0.02)
+    first = {"linear_sd": 0.00085, "quadratic": 0.0015, "linear": 0.0001}
+    for name, beta in first.items():
+        assert gaussian_diffusion({"schedule": name}).betas[0] == pytest.approx(beta)
+    assert gaussian_diffusion({"schedule": "linear", "num_timesteps": 100}).betas[0] == pytest.approx(0.001)
+    assert gaussian_diffusion({"last_beta": 0.02}).betas[[0, -1]] == pytest.approx([0.00085, 0.02])
 
 
 def test_steps_arrive_one_stride_on_and_last_at_zero():
     seen = []
-    schedule = noise_schedule(CONFIG)
+    schedule = gaussian_diffusion(CONFIG).schedule
     first = np.ones((1, 1, 1, 2, 2))
     last = ddim(CONFIG, lambda x, t: 0 * x, first, callback=lambda *event: seen.append(event[2].timestep))
     assert seen == [16, 11, 6, 1]
@@ -44,11 +45,29 @@ def test_limits_out_of_reach_change_nothing():
     np.testing.assert_allclose(held, free, rtol=1e-9)
 
 
+def test_networks_may_predict_the_step_before():
+    schedule, taken = gaussian_diffusion(CONFIG).schedule, {}
+    x0, noise = np.random.default_rng(0).standard_normal((2, 1, 1, 1, 2, 2))
+    latents = schedule.add_noise(x0, noise, 11)
+    target = gaussian_diffusion({**CONFIG, "mean_type": "x_{t-1}"}).target(x0, latents, noise, np.array([11]))
+    for kind, output in (("eps", noise), ("x0", x0), ("x_{t-1}", target)):
+        config = {**CONFIG, "mean_type": kind}
+        taken[kind] = ddim(config, lambda x, t, output=output: output, latents, timesteps=[11])
+    np.testing.assert_allclose(taken["x0"], taken["eps"], atol=1e-9)
+    np.testing.assert_allclose(taken["x_{t-1}"], taken["eps"], atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("schedule", "sigmoid"), ("mean_type", "x_{t-1}"), ("var_type", "learned_range"), ("rescale_timesteps", True)],
+    [
+        ("schedule", "sigmoid"),
+        ("mean_type", "score"),
+        ("loss_type", "kl"),
+        ("var_type", "learned_range"),
+        ("rescale_timesteps", True),
+    ],
 )
 def test_what_we_do_not_have_is_named(name, value):
     with pytest.raises(DataError) as error:
-        noise_schedule({name: value})
+        gaussian_diffusion({name: value})
     assert error.value.where == name

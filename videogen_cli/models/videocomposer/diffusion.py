@@ -8,47 +8,29 @@ from typing import Any
 import numpy as np
 
 from videogen_cli.diffusion import samplers
-from videogen_cli.diffusion.schedules import NoiseSchedule
+from videogen_cli.diffusion.vgen import GaussianDiffusion
 from videogen_cli.errors import DataError
 
-# The original's word -> ours, and its first and last beta when none are given (of 1000 steps).
-_SCHEDULES = {
-    "linear_sd": ("scaled_linear", 0.00085, 0.0120),
-    "quadratic": ("scaled_linear", 0.0015, 0.0195),
-    "linear": ("linear", 0.0001, 0.02),
-    "cosine": ("cosine", 0.0, 0.0),
-}
-_PREDICTIONS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
-_VARIANCES = ("fixed_small", "fixed_large")  # DDIM reads neither
+_PUBLISHED = {"init_beta": 0.00085, "last_beta": 0.0120}  # of the schedule linear_sd
+_NUMBERS = ("num_timesteps", "init_beta", "last_beta", "zero_terminal_snr")
+# Switch -> the values under which DDIM and the loss are ours; the variance of DDPM's own sampler is read by neither.
+_SWITCHES = {"var_type": ("fixed_small", "fixed_large"), "loss_type": ("mse",), "rescale_timesteps": (False,)}
 
 
-def noise_schedule(config: Mapping[str, Any]) -> NoiseSchedule:
-    """Return the schedule that ``config`` describes, in float64.
+def gaussian_diffusion(config: Mapping[str, Any]) -> GaussianDiffusion:
+    """Return the forward process that ``config`` describes.
 
     Raises:
         DataError: it asks for something we do not have.
     """
-    kind, prediction = config.get("schedule", "linear_sd"), config.get("mean_type", "eps")
-    for word, known, where in (
-        (kind, _SCHEDULES, "schedule"),
-        (prediction, _PREDICTIONS, "mean_type"),
-        (config.get("var_type", "fixed_small"), _VARIANCES, "var_type"),
-        (bool(config.get("rescale_timesteps", False)), (False,), "rescale_timesteps"),
-    ):
-        if word not in known:
-            raise DataError(f"'{word}' is not one of {', '.join(map(str, known))}", where=where)
-    name, first, last = _SCHEDULES[kind]
-    steps = config.get("num_timesteps", 1000)
-    scale = 1000 / steps if kind == "linear" else 1
-    return NoiseSchedule.create(
-        name,
-        steps,
-        config.get("init_beta") or first * scale,
-        config.get("last_beta") or last * scale,
-        prediction_type=_PREDICTIONS[prediction],
-        zero_snr=config.get("zero_terminal_snr", False),
-        dtype=np.float64,
-    )
+    for name, ours in _SWITCHES.items():
+        if config.get(name, ours[0]) not in ours:
+            raise DataError(f"{config[name]!r} is not supported, only {' or '.join(map(str, ours))}", where=name)
+    schedule = config.get("schedule", "linear_sd")
+    numbers = {name: config[name] for name in _NUMBERS if config.get(name) is not None}
+    if schedule == "linear_sd":
+        numbers = {**_PUBLISHED, **numbers}
+    return GaussianDiffusion.create({**config, "schedule": schedule, "schedule_param": numbers})
 
 
 def ddim(
@@ -64,7 +46,7 @@ def ddim(
 
     Args:
         config: the schedule's hyper-parameters, ``ddim_timesteps``, and if need be ``eta``, ``clamp``, ``percentile``.
-        denoise: (latents, timestep) -> prediction, guidance included.
+        denoise: (latents, timestep) -> the network's output, guidance included.
         latents: starting noise (b c f h w).
         timesteps: those to take instead of all.
         step_noise: fresh noise (steps b c f h w), needed when ``eta`` is not 0.
@@ -74,15 +56,14 @@ def ddim(
         DataError: ``config`` asks for something we do not have.
         UsageError: ``eta`` needs noise and there is none.
     """
-    schedule = noise_schedule(config)
-    count = config["ddim_timesteps"]
-    stride = schedule.train_timesteps // count
+    diffusion, count = gaussian_diffusion(config), config["ddim_timesteps"]
     if timesteps is None:
-        timesteps = samplers.ddim_timesteps(count, schedule.train_timesteps)
+        timesteps = diffusion.steps(count)[0]
+    stride = len(diffusion.betas) // count
     return samplers.ddim(
-        denoise,
+        lambda x, t: diffusion.prediction(denoise(x, t), x, t),
         latents,
-        schedule,
+        diffusion.schedule,
         timesteps,
         previous=[max(t - stride, 0) for t in timesteps],
         eta=config.get("eta", 0.0),

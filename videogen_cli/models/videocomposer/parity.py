@@ -75,9 +75,9 @@ def midas(case: Case) -> Outputs:
 
 def pidinet(case: Case) -> Outputs:
     """Edges of every set of frames, and the plain convolutions' kernels, as many rows as are recorded."""
-    from videogen_cli.nets.pidinet import DifferenceConv
-
     cell, results = networks(case, ("pidinet",), "pidinet")["pidinet"], {}
+    from videogen_cli.nets.pidinet import DifferenceConv  # only now that the device is started is it the network's
+
     for index, frames in _numbered(case, "frames"):
         results[f"edge{index}"] = call(cell, pidinet_input(frames))
     for name, part in cell.cells_and_names():

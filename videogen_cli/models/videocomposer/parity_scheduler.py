@@ -11,39 +11,37 @@ import numpy as np
 
 from videogen_cli.diffusion import samplers
 from videogen_cli.diffusion.guidance import guide
-from videogen_cli.diffusion.schedules import NoiseSchedule
+from videogen_cli.diffusion.vgen import GaussianDiffusion
 from videogen_cli.metrics.parity import Case
-from videogen_cli.models.videocomposer.diffusion import ddim, noise_schedule
+from videogen_cli.models.videocomposer.diffusion import ddim, gaussian_diffusion
 
 Outputs = dict[str, Any]
 
 
 def scheduler(case: Case) -> Outputs:
     """The schedule's tables, recorded steps, noising, and a whole loop with a model in closed form."""
-    given, schedule = case.inputs, noise_schedule(case.config)
-    timesteps = samplers.ddim_timesteps(case.config["ddim_timesteps"], schedule.train_timesteps)
-    results: Outputs = {"timesteps": timesteps, **_tables(schedule)}
+    given, diffusion = case.inputs, gaussian_diffusion(case.config)
+    timesteps, _ = diffusion.steps(case.config["ddim_timesteps"])
+    results: Outputs = {"timesteps": timesteps, **_tables(diffusion)}
     if "q.x0" in given:
-        results["q.xt"] = schedule.add_noise(given["q.x0"], given["q.noise"], given["q.t"])
+        results["q.xt"] = diffusion.schedule.add_noise(given["q.x0"], given["q.noise"], given["q.t"])
     if "timestep" in given:
         steps = [_recorded_step(case, index) for index in range(len(given["timestep"]))]
         results["prev_sample"] = np.stack([step.latents for step in steps])
         results["pred_x0"] = np.stack([step.denoised for step in steps])
     if "loop.noise" in given:
-        results["loop.x0"] = _closed_form_loop(case, schedule.train_timesteps)
+        results["loop.x0"] = _closed_form_loop(case, len(diffusion.betas))
     return results
 
 
-def _tables(schedule: NoiseSchedule) -> Outputs:
-    abar = schedule.alphas_cumprod
-    before = np.append(1.0, abar[:-1])
-    betas = 1 - abar / before
+def _tables(diffusion: GaussianDiffusion) -> Outputs:
+    abar = diffusion.schedule.alphas_cumprod
     return {
-        "betas": betas,
+        "betas": diffusion.betas,
         "alphas_cumprod": abar,
         "sqrt_alphas_cumprod": np.sqrt(abar),
         "sqrt_one_minus_alphas_cumprod": np.sqrt(1 - abar),
-        "posterior_variance": betas * (1 - before) / (1 - abar),
+        "posterior_variance": diffusion.posterior[0],
     }
 
 

@@ -15,7 +15,7 @@ from videogen_cli.errors import DataError
 from videogen_cli.metrics.parity import Case
 from videogen_cli.metrics.parity_gradients import by_original_name, gradients, norm
 from videogen_cli.metrics.parity_networks import call, networks, read_weights
-from videogen_cli.models.videocomposer.diffusion import ddim, noise_schedule
+from videogen_cli.models.videocomposer.diffusion import ddim, gaussian_diffusion
 from videogen_cli.models.videocomposer.params import unet_params
 from videogen_cli.nets.params.unet3d import SPATIAL_CONDITIONS, TOKEN_CONDITIONS
 
@@ -101,9 +101,9 @@ def keep_factors(kept: Arrays, batch: int) -> np.ndarray:
 def _losses(case: Case, cells: Mapping[str, Any], names: Iterable[str], keep: np.ndarray | None) -> Outputs:
     from videogen_cli.models.videocomposer.loss import ConditionedDiffusionLoss
 
-    given, schedule = case.inputs, noise_schedule(case.config)
-    noisy = schedule.add_noise(given["z0"], given["noise"], given["t"]).astype(np.float32)
-    target = schedule.target(given["z0"], given["noise"], given["t"]).astype(np.float32)
+    given, diffusion = case.inputs, gaussian_diffusion(case.config)
+    noisy = diffusion.schedule.add_noise(given["z0"], given["noise"], given["t"]).astype(np.float32)
+    target = diffusion.target(given["z0"], noisy, given["noise"], given["t"]).astype(np.float32)
     arrays = _arguments(cells["unet"], given, names)
     loss = ConditionedDiffusionLoss(cells["unet"])
     (mean, each), grads = gradients(loss, cells, target, noisy, given["t"], *arrays, keep)
