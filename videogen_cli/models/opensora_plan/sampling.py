@@ -55,7 +55,7 @@ def sample(
         callback: called after every call of the network.
     """
     guided = negative is not None and guidance_scale > 1
-    states = np.concatenate([negative, prompt]) if guided else prompt
+    states = prompt if negative is None or not guided else np.concatenate([negative, prompt])
     latents, state = noise * np.float32(solver.init_noise_sigma), None
     for index, timestep in enumerate(solver.timesteps):
         scaled = solver.scale_input(latents, index)
