@@ -63,12 +63,13 @@ class SentencePiece:
         for piece in pieces:
             # what text is never cut into gets a spelling that no text has
             spelling = piece.text if piece.kind in (_NORMAL, _USER_DEFINED, _BYTE) else f"\0{piece.text}"
-            whole = piece.kind == _USER_DEFINED  # such a piece is never cut, so it outweighs every cut of it
-            vocabulary.append((spelling, len(piece.text.encode()) * best - 0.1 if whole else piece.score))
+            # the library's score of a piece that the user defined, against as many of the best piece
+            score = len(piece.text.encode()) * best - 0.1 if piece.kind == _USER_DEFINED else piece.score
+            vocabulary.append((spelling, score))
         self._backend = Backend(Unigram(vocabulary, unk_id=rules.unknown, byte_fallback=rules.byte_fallback))
         self._trie, self._strings = _replacements(rules.replacements)
-        fixed = sorted((p.text for p in pieces if p.kind == _USER_DEFINED and p.text), key=len, reverse=True)
-        self._fixed = re.compile("|".join(map(re.escape, fixed)) or r"(?!)")
+        symbols = sorted((p.text for p in pieces if p.kind == _USER_DEFINED and p.text), key=len, reverse=True)
+        self._fixed = re.compile("|".join(map(re.escape, symbols)) or r"(?!)")
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of ``text``."""
