@@ -1,5 +1,7 @@
 """The UNet against outputs of the original classes."""
 
+from dataclasses import replace
+
 import mindspore as ms
 import numpy as np
 import pytest
@@ -105,6 +107,37 @@ def test_every_frame_and_sample_stays_in_its_place(pynative):
     for i in range(2):
         one = run(unet, x[i : i + 1], t[i : i + 1], context[i : i + 1], fps[i : i + 1])
         np.testing.assert_allclose(both[i : i + 1], one, rtol=1e-4, atol=1e-5)
+
+
+def random_network(params):
+    unet = build(UNet3D, params)
+    draws = np.random.default_rng(2)
+    for value in unet.get_parameters():
+        value.set_data(ms.Tensor(0.2 * draws.standard_normal(value.shape), ms.float32))
+    return unet, draws
+
+
+def test_lone_frames_pass_by_what_is_temporal(pynative):
+    """ModelScope's copy in T2V-Turbo, but for the first convolutions over frames in the middle."""
+    unet, draws = random_network(replace(SMALL, single_frames="spatial", fps_condition=False))
+    inputs = [draws.standard_normal((1, 4, 1, 4, 4)), np.ones(1), draws.standard_normal((1, 5, 12))]
+    before = run(unet, *inputs)
+    for name, value in unet.parameters_and_names():
+        temporal = "temporal_conv" in name or name.startswith(("init_attn", "middle_block.2"))
+        if temporal and not name.startswith("middle_block.0"):
+            value.set_data(value * 3.0)
+    np.testing.assert_array_equal(run(unet, *inputs), before)
+    for name, value in unet.parameters_and_names():
+        if name.startswith("middle_block.0.temporal_conv"):
+            value.set_data(value * 3.0)
+    assert np.abs(run(unet, *inputs) - before).max() > 1e-3
+
+
+def test_odd_sizes_come_back(pynative):
+    unet, draws = random_network(replace(SMALL, channel_mult=[1, 2, 2]))
+    eps = run(unet, draws.standard_normal((1, 4, 2, 5, 7)), np.ones(1), draws.standard_normal((1, 5, 12)), np.ones(1))
+    assert eps.shape == (1, 4, 2, 5, 7)
+    assert np.isfinite(eps).all()
 
 
 def test_a_fresh_unet_predicts_zero(pynative):

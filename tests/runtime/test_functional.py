@@ -22,6 +22,23 @@ def a(*shape):
     return RNG.standard_normal(shape)
 
 
+def average_pool_even(x):
+    return F.average_pool(x, (2, 3))
+
+
+def average_pool_uneven(x):
+    return F.average_pool(x, (3, 7))
+
+
+def pooled(x, size):
+    """Take means from floor(i * n / m) to ceil((i + 1) * n / m), axis by axis."""
+    for axis, count in zip((-2, -1), size, strict=True):
+        n = x.shape[axis]
+        edges = [(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
+        x = np.stack([x.take(range(*edge), axis).mean(axis) for edge in edges], axis)
+    return x
+
+
 MASK = np.where(np.tri(5, 5, dtype=bool), 0.0, -1e4)[None, None]
 
 # Graphs are parsed from source and take no lambdas that share a line, hence functions.
@@ -227,6 +244,8 @@ CASES = {
         lambda x, y: np.split(np.concatenate([x, y], 1), 3, 1)[2],
         [a(2, 2, 3), a(2, 4, 3)],
     ),
+    "average-pool-even": (average_pool_even, lambda x: pooled(x, (2, 3)), [a(2, 3, 4, 6)]),
+    "average-pool-uneven": (average_pool_uneven, lambda x: pooled(x, (3, 7)), [a(2, 2, 7, 5)]),
     "mean": (mean, lambda x: x.mean((1, 2), keepdims=True), [a(2, 3, 4)]),
 }
 
