@@ -29,8 +29,9 @@ class AutoencoderKL(Cell):
         params.check()
         self.encoder = Encoder(params)
         self.decoder = Decoder(params)
-        self.quant_conv = Conv2d(2 * params.z_channels, 2 * params.embed_dim, kernel=1)
-        self.post_quant_conv = Conv2d(params.embed_dim, params.z_channels, kernel=1)
+        z, latent = params.z_channels, params.embed_dim
+        self.quant_conv = Conv2d(2 * z, 2 * latent, kernel=1) if params.quant_conv else Identity()
+        self.post_quant_conv = Conv2d(latent, z, kernel=1) if params.quant_conv else Identity()
 
     def encode(self, images: Any) -> tuple[Any, Any]:
         """Return mean and log-variance (n embed_dim h/8 w/8) of images (n 3 h w) in [-1, 1]."""

@@ -24,8 +24,6 @@ _SWITCHES = {
 _DIFFUSERS_SWITCHES = {
     "act_fn": "silu",
     "mid_block_add_attention": True,
-    "use_quant_conv": True,
-    "use_post_quant_conv": True,
 }
 _LEVELS = (1, 2, 4, 8)  # the original's default
 
@@ -70,6 +68,9 @@ def diffusers_params(config: Mapping[str, Any]) -> AutoencoderKLParams:
         kinds = config.get(key, [only] * len(channels))
         if list(kinds) != [only] * len(channels):
             raise DataError(f"{list(kinds)} is not supported, only {only} for each level", where=f"vae.{key}")
+    quant_conv = config.get("use_quant_conv", True)
+    if config.get("use_post_quant_conv", True) != quant_conv:
+        raise DataError("one of the two convolutions alone is not supported", where="vae.use_post_quant_conv")
     latents = config.get("latent_channels", 4)
     return AutoencoderKLParams(
         in_channels=config.get("in_channels", 3),
@@ -80,6 +81,7 @@ def diffusers_params(config: Mapping[str, Any]) -> AutoencoderKLParams:
         z_channels=latents,
         embed_dim=latents,
         norm_groups=config.get("norm_num_groups", 32),
+        quant_conv=quant_conv,
     )
 
 

@@ -21,12 +21,14 @@ class AutoencoderKLParams:
     z_channels: int = 4
     embed_dim: int = 4  # latent channels
     norm_groups: int = 32
+    quant_conv: bool = True  # a convolution after the encoder and one before the decoder; SD3.5's has neither
 
     def check(self) -> None:
         """Check that a network of these sizes exists.
 
         Raises:
-            UsageError: a size is not positive, channels do not divide into norm groups, or there is no such level.
+            UsageError: a size is not positive, channels do not divide into norm groups, there is no such level, or
+                nothing brings ``z_channels`` to ``embed_dim``.
         """
         positive("vae", self, "in_channels", "out_channels", "base_channels", "num_res_blocks")
         positive("vae", self, "z_channels", "embed_dim", "norm_groups")
@@ -34,6 +36,8 @@ class AutoencoderKLParams:
         for level in self.attention_levels:
             if not 0 <= level < len(self.channel_mult):
                 raise UsageError(f"there is no level {level}", where="vae.attention_levels")
+        if not self.quant_conv and self.z_channels != self.embed_dim:
+            raise UsageError(f"must be z_channels, {self.z_channels}, without quant_conv", where="vae.embed_dim")
 
 
 def downsample_factor(params: AutoencoderKLParams) -> int:
