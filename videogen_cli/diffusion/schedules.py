@@ -80,9 +80,14 @@ def beta_schedule(
     return _BETA_SCHEDULES[name](steps, start, end, dtype)
 
 
+def _products(alphas: np.ndarray) -> np.ndarray:
+    """``torch.cumprod``: products in double precision, each rounded once to the dtype of ``alphas``."""
+    return np.cumprod(alphas, dtype=np.float64).astype(alphas.dtype)
+
+
 def zero_terminal_snr(betas: np.ndarray) -> np.ndarray:
     """Rescale ``betas`` so that the last step is pure noise (Lin et al. 2023, algorithm 1)."""
-    root = np.sqrt(np.cumprod(1 - betas))
+    root = np.sqrt(_products(1 - betas))
     root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
     abar = root**2
     return 1 - np.concatenate([abar[:1], abar[1:] / abar[:-1]])
@@ -155,8 +160,7 @@ class NoiseSchedule:
         Raises:
             UsageError: an unknown prediction type.
         """
-        # torch.cumprod multiplies float32 in double precision and rounds each product once.
-        return cls(np.cumprod(1 - betas, dtype=np.float64).astype(betas.dtype), prediction_type)
+        return cls(_products(1 - betas), prediction_type)
 
     @property
     def train_timesteps(self) -> int:

@@ -8,7 +8,8 @@ A sampling loop is::
         latents, state = solver.step(prediction, latents, index, state, fresh_noise)
 
 Options have the names and defaults of the scheduler classes of huggingface/diffusers 0.27.2, whose results are
-reproduced; ``predict_x0`` and the like follow :mod:`videogen_cli.diffusion.schedules`. Arrays are numpy.
+reproduced. Arrays are numpy. Coefficients are float32 arrays (1,), so that arithmetic with them stays in float32: near
+pure noise, and where a schedule's signal all but ends, much cancels, and what is left is upstream's rounding.
 """
 
 from __future__ import annotations
@@ -141,9 +142,9 @@ class SigmaSolver(Solver):
         """Return the noise levels at ``timesteps``."""
         return at_timesteps(self.table, timesteps)
 
-    def level(self, index: int) -> float:
-        """Return the noise level of the latents that call ``index`` is given."""
-        return float(self.sigmas[index])
+    def level(self, index: int) -> np.ndarray:
+        """Return the noise level of the latents that call ``index`` is given, (1,)."""
+        return self.sigmas[index : index + 1]
 
     def scale_input(self, latents: np.ndarray, index: int) -> np.ndarray:
         """Scale to unit variance."""
@@ -156,13 +157,13 @@ class SigmaSolver(Solver):
         exact = self.options.timestep_spacing != "leading"  # the others begin at pure noise
         self.init_noise_sigma = highest if exact else (highest**2 + 1) ** 0.5
 
-    def denoised(self, prediction: np.ndarray, latents: np.ndarray, sigma: float) -> np.ndarray:
+    def denoised(self, prediction: np.ndarray, latents: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         """Return the clean latents that ``prediction`` implies for ``latents`` = x_0 + sigma noise."""
         if self.options.prediction_type == "epsilon":
             return latents - sigma * prediction
         if self.options.prediction_type == "sample":
             return prediction
-        return latents / (sigma**2 + 1) - prediction * (sigma / (sigma**2 + 1) ** 0.5)
+        return prediction * (-sigma / (sigma**2 + 1) ** 0.5) + latents / (sigma**2 + 1)
 
 
 def sigma_table(schedule: NoiseSchedule) -> np.ndarray:
@@ -171,10 +172,10 @@ def sigma_table(schedule: NoiseSchedule) -> np.ndarray:
     return ((1 - abar) / abar) ** np.float32(0.5)
 
 
-def ancestral(sigma: float, following: float) -> tuple[float, float]:
-    """Split a step from ``sigma`` down to ``following``: return the level to denoise to, and that of noise to add."""
-    up = (following**2 * (sigma**2 - following**2) / sigma**2) ** 0.5
-    return (following**2 - up**2) ** 0.5, up
+def ancestral(sigmas: np.ndarray, following: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Split steps from ``sigmas`` down to ``following``: return the levels to denoise to, and those of noise to add."""
+    up = (following**2 * (sigmas**2 - following**2) / sigmas**2) ** 0.5
+    return np.maximum(following**2 - up**2, 0) ** 0.5, up
 
 
 def bounded(denoised: np.ndarray, options: Any) -> np.ndarray:

@@ -43,12 +43,15 @@ class _TimestepSolver(Solver):
         train, offset = options.num_train_timesteps, options.steps_offset
         self.timesteps = spaced(options.timestep_spacing, steps, train, offset=offset).astype(np.int64)
 
-    def _abars(self, index: int, last: float) -> tuple[float, float]:
-        """Return abar where the step at ``index`` starts and where it arrives; ``last`` is that below timestep 0."""
+    def _abars(self, index: int, clean: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """Return abar where the step at ``index`` starts and where it arrives.
+
+        Below timestep 0 it is that of ``clean`` latents, 1, or else of timestep 0.
+        """
         t = int(self.timesteps[index])
-        arrival = t - self.stride
-        abar = self.schedule.alphas_cumprod
-        return float(abar[t]), float(abar[arrival]) if arrival >= 0 else last
+        arrival, abar = t - self.stride, self.schedule.alphas_cumprod
+        last = np.ones(1, abar.dtype) if clean else abar[:1]
+        return abar[t : t + 1], abar[arrival : arrival + 1] if arrival >= 0 else last
 
 
 class DDIM(_TimestepSolver):
@@ -66,16 +69,15 @@ class DDIM(_TimestepSolver):
     ) -> tuple[np.ndarray, Any]:
         """Go to the next timestep; see :meth:`Solver.step`."""
         options = self.options
-        last = 1.0 if options.set_alpha_to_one else float(self.schedule.alphas_cumprod[0])
-        abar, arrival = self._abars(index, last)
+        abar, arrival = self._abars(index, options.set_alpha_to_one)
         point = abar**0.5, (1 - abar) ** 0.5
         denoised = bounded(predict_x0(prediction, latents, *point, options.prediction_type), options)
         if options.use_clipped_model_output:
             eps = predict_noise(denoised, latents, *point, "sample")
         else:
             eps = predict_noise(prediction, latents, *point, options.prediction_type)
-        sigma = ddim_sigma(abar, arrival, options.eta) if options.eta else 0.0
-        latents = mix(denoised, eps, arrival**0.5, max(1 - arrival - sigma**2, 0.0) ** 0.5)
+        sigma = ddim_sigma(abar, arrival, options.eta)
+        latents = mix(denoised, eps, arrival**0.5, np.maximum(1 - arrival - sigma**2, 0) ** 0.5)
         return latents + sigma * required(noise, index) if options.eta > 0 else latents, None
 
 
@@ -107,7 +109,7 @@ class DDPM(_TimestepSolver):
         learned = None
         if options.variance_type.startswith("learned") and prediction.shape[1] == 2 * channels:
             prediction, learned = np.split(prediction, 2, axis=1)
-        abar, arrival = self._abars(index, 1.0)
+        abar, arrival = self._abars(index)
         alpha = abar / arrival
         denoised = predict_x0(prediction, latents, abar**0.5, (1 - abar) ** 0.5, options.prediction_type)
         denoised = bounded(denoised, options)
@@ -116,10 +118,10 @@ class DDPM(_TimestepSolver):
             return mean, None
         return mean + self._deviation(abar, arrival, learned) * required(noise, index), None
 
-    def _deviation(self, abar: float, arrival: float, learned: np.ndarray | None) -> Any:
+    def _deviation(self, abar: np.ndarray, arrival: np.ndarray, learned: np.ndarray | None) -> Any:
         """Return the standard deviation of the fresh noise."""
         beta = 1 - abar / arrival
-        least = max((1 - arrival) / (1 - abar) * beta, _LEAST_VARIANCE)
+        least = np.maximum((1 - arrival) / (1 - abar) * beta, _LEAST_VARIANCE)
         kind = self.options.variance_type
         if kind.startswith("fixed"):
             return (beta if kind == "fixed_large" else least) ** 0.5
@@ -129,4 +131,4 @@ class DDPM(_TimestepSolver):
         if kind == "learned":
             return learned**0.5
         share = (learned + 1) / 2
-        return np.exp(0.5 * (share * float(np.log(beta)) + (1 - share) * float(np.log(least))))
+        return np.exp(0.5 * (share * np.log(beta) + (1 - share) * np.log(least)))

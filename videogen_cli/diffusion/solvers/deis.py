@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,45 +61,42 @@ class DEIS(Solver):
     ) -> tuple[np.ndarray, Any]:
         """Go to the next level; see :meth:`Solver.step`."""
         options = self.options
-        point = alpha_sigma(float(self.sigmas[index]))
+        levels = self.sigmas[index::-1][: options.solver_order], self.sigmas[index + 1 : index + 2]
+        (alpha, sigma), (arrival_alpha, arrival_sigma) = map(alpha_sigma, levels)
+        point = alpha[:1], sigma[:1]
         denoised = bounded(predict_x0(prediction, latents, *point, options.prediction_type), options)
-        eps = predict_noise(denoised, latents, *point, "sample")
-        estimates = (*(state or ()), eps)[-options.solver_order :]
+        estimates = (*(state or ()), predict_noise(denoised, latents, *point, "sample"))[-options.solver_order :]
         left = len(self.timesteps) - index
         few = options.lower_order_final and len(self.timesteps) < FEW_STEPS
         order = min(len(estimates), left) if few else len(estimates)
-        levels = [float(self.sigmas[index - back]) for back in range(order)]
-        arrival = float(self.sigmas[index + 1])
-        moved = latents / point[0]
-        for weight, past in zip(_integrals(levels, arrival), reversed(estimates), strict=False):
+        moved = latents / alpha[:1]
+        weights = _integrals((sigma / alpha)[:order], arrival_sigma / arrival_alpha)
+        for weight, past in zip(weights, reversed(estimates), strict=False):
             moved = moved + weight * past
-        return alpha_sigma(arrival)[0] * moved, estimates
+        return arrival_alpha * moved, estimates
 
 
-def _integrals(levels: Sequence[float], arrival: float) -> list[float]:
+def _integrals(levels: np.ndarray, arrival: np.ndarray) -> list[np.ndarray]:
     """Integrate, from the first of ``levels`` to ``arrival``, the polynomials in log(level) that interpolate there.
 
     Returns:
-        For every one of ``levels`` the integral of the Lagrange polynomial that is 1 there and 0 at the others.
+        For every one of ``levels`` (1 to 3 of them) the integral of the Lagrange polynomial that is 1 there and 0 at
+        the others, (1,).
     """
-    nodes = np.log(levels)
-    weights = []
-    for index, node in enumerate(nodes):
-        others = np.delete(nodes, index)
-        numerator = np.poly(others) if len(others) else np.ones(1)
-        coefficients = numerator / np.prod(node - others)
-        weights.append(_integral(coefficients, arrival) - _integral(coefficients, levels[0]))
+    logs, weights = np.log(levels), []
+    for index, log in enumerate(logs):
+        others = np.roll(logs, -index)[1:]
+        height = np.prod(log - others, dtype=np.float32)
+        weights.append(_antiderivative(arrival, others) / height - _antiderivative(levels[:1], others) / height)
     return weights
 
 
-def _integral(coefficients: np.ndarray, level: float) -> float:
-    """Return the antiderivative, in the level, of a polynomial in its logarithm, highest power first.
-
-    With u = log(level) it is level (P(u) - P'(u) + P''(u) - ...).
-    """
-    total, part, sign = 0.0, np.asarray(coefficients), 1.0
-    while len(part):
-        total, sign, part = total + sign * float(np.polyval(part, np.log(level))), -sign, np.polyder(part)
-        if len(part) == 1 and not part.any():
-            break
-    return level * total
+def _antiderivative(level: np.ndarray, roots: np.ndarray) -> np.ndarray:
+    """Return that of the product of (log(level) - root), over up to two ``roots``, with respect to the level."""
+    log = np.log(level)
+    if len(roots) == 0:
+        return level
+    if len(roots) == 1:
+        return level * (-roots[0] + log - 1)
+    c, d = roots[:1], roots[1:]
+    return level * (c * (d - log + 1) - d * log + d + log**2 - 2 * log + 2)

@@ -68,44 +68,46 @@ class DPMSinglestepOptions(_DPMOptions):
 class _Weights:
     """What a step multiplies; ``slope`` and ``trapezoid`` are D1's in the midpoint rule and in Heun's."""
 
-    latents: float
-    mean: float
-    slope: float
-    trapezoid: float
-    curve: float
-    noise: float = 0.0
+    latents: Any
+    mean: Any
+    slope: Any
+    trapezoid: Any
+    curve: Any
+    noise: Any = 0.0
 
 
-def alpha_sigma(level: float) -> tuple[float, float]:
-    """Return (alpha, sigma) at the noise level sigma / alpha."""
-    alpha = 1 / (level**2 + 1) ** 0.5
-    return alpha, level * alpha
+def alpha_sigma(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (alpha, sigma) at noise levels sigma / alpha, (n,)."""
+    alpha = 1 / (levels**2 + 1) ** 0.5
+    return alpha, levels * alpha
 
 
-def log_snr_half(level: float) -> float:
-    """Return lambda at a noise level; infinite at 0."""
-    return -float(np.log(level)) if level > 0 else float("inf")
+@np.errstate(divide="ignore")
+def log_snr_half(levels: np.ndarray) -> np.ndarray:
+    """Return lambda at noise levels (n,); infinite at 0."""
+    alpha, sigma = alpha_sigma(levels)
+    return np.log(alpha) - np.log(sigma)
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
-def _weights(algorithm: str, start: float, arrival: float) -> _Weights:
+def _weights(algorithm: str, start: np.ndarray, arrival: np.ndarray) -> _Weights:
     """Return what a step between two noise levels multiplies."""
     (alpha_s, sigma_s), (alpha_t, sigma_t) = alpha_sigma(start), alpha_sigma(arrival)
-    h = np.float64(log_snr_half(arrival) - log_snr_half(start))  # 0 or infinite at the end, where only the mean counts
+    h = log_snr_half(arrival) - log_snr_half(start)  # 0 or infinite at the end, where only the mean counts
     if algorithm == "dpmsolver++":
-        fall = np.expm1(-h)
+        fall = np.exp(-h) - 1
         first, second, third = alpha_t * fall, alpha_t * (fall / h + 1), alpha_t * ((fall + h) / h**2 - 0.5)
         found = sigma_t / sigma_s, -first, -0.5 * first, second, -third
     elif algorithm == "sde-dpmsolver++":
-        fall = -np.expm1(-2 * h)
+        fall = 1 - np.exp(-2 * h)
         first, second = alpha_t * fall, alpha_t * (1 - fall / (2 * h))
         found = sigma_t / sigma_s * np.exp(-h), first, 0.5 * first, second, 0.0, sigma_t * fall**0.5
     else:
-        rise, twice = np.expm1(h), 2 if algorithm == "sde-dpmsolver" else 1
+        rise, twice = np.exp(h) - 1, 2 if algorithm == "sde-dpmsolver" else 1
         first, second, third = sigma_t * rise, sigma_t * (rise / h - 1), sigma_t * ((rise - h) / h**2 - 0.5)
         found = alpha_t / alpha_s, -twice * first, -twice * 0.5 * first, -twice * second, -third
-        found = (*found, sigma_t * np.expm1(2 * h) ** 0.5)
-    return _Weights(*map(float, found))
+        found = (*found, sigma_t * (np.exp(2 * h) - 1) ** 0.5)
+    return _Weights(*found)
 
 
 class _DPMSolver(Solver):
@@ -140,7 +142,7 @@ class _DPMSolver(Solver):
         if options.use_karras_sigmas:
             sigmas = karras(highest, lowest, self.steps)
         elif getattr(options, "use_lu_lambdas", False):
-            sigmas = np.exp(np.linspace(np.log(highest), np.log(lowest), self.steps))
+            sigmas = np.exp(np.linspace(*(float(np.log(self.table[i])) for i in (-1, 0)), self.steps))
         else:
             return timesteps, at_timesteps(self.table, timesteps)
         return to_timesteps(self.table, sigmas).round(), sigmas
@@ -150,18 +152,18 @@ class _DPMSolver(Solver):
         options = self.options
         if options.variance_type in ("learned", "learned_range"):
             prediction = prediction[:, : latents.shape[1]]
-        point = alpha_sigma(float(self.sigmas[index]))
+        point = alpha_sigma(self.sigmas[index : index + 1])
         if self.algorithm.endswith("++"):
             return bounded(predict_x0(prediction, latents, *point, options.prediction_type), options)
         eps = predict_noise(prediction, latents, *point, options.prediction_type)
         return self._bounded_noise(eps, latents, point)
 
-    def _bounded_noise(self, eps: np.ndarray, latents: np.ndarray, point: tuple[float, float]) -> np.ndarray:
+    def _bounded_noise(self, eps: np.ndarray, latents: np.ndarray, point: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         return eps
 
     def _advance(
         self, latents: np.ndarray, start: int, arrival: int, order: int, differences: Sequence[np.ndarray]
-    ) -> tuple[np.ndarray, float]:
+    ) -> tuple[np.ndarray, Any]:
         """Go from the level at ``start`` to that at ``arrival``.
 
         Args:
@@ -174,7 +176,7 @@ class _DPMSolver(Solver):
         Returns:
             The latents, and what fresh noise is to be multiplied by.
         """
-        weights = _weights(self.algorithm, float(self.sigmas[start]), float(self.sigmas[arrival]))
+        weights = _weights(self.algorithm, self.sigmas[start : start + 1], self.sigmas[arrival : arrival + 1])
         latents = weights.latents * latents + weights.mean * differences[0]
         if len(differences) > 1:
             midpoint = order == 2 and self.rule == "midpoint"
@@ -183,10 +185,11 @@ class _DPMSolver(Solver):
             latents = latents + weights.curve * differences[2]
         return latents, weights.noise
 
-    def _ratio(self, start: int, middle: int, end: int, whole: int) -> float:
-        """Return lambda's change from ``start`` to ``middle`` over that from ``whole`` to ``end``."""
-        first, second, third, fourth = (log_snr_half(float(self.sigmas[i])) for i in (start, middle, end, whole))
-        return (second - first) / (third - fourth) if third != fourth else float("inf")
+    @np.errstate(divide="ignore")
+    def _ratio(self, start: int, middle: int, end: int, whole: int) -> np.ndarray:
+        """Return lambda's change from ``start`` to ``middle`` over that from ``whole`` to ``end``, (1,)."""
+        first, second, third, fourth = (log_snr_half(self.sigmas[i : i + 1]) for i in (start, middle, end, whole))
+        return (second - first) / (third - fourth)
 
 
 class DPMMultistep(_DPMSolver):
@@ -241,7 +244,7 @@ class DPMMultistep(_DPMSolver):
         curve = (slope - older) / (r0 + r1)
         return [newest, slope + r0 * curve, curve]
 
-    def _bounded_noise(self, eps: np.ndarray, latents: np.ndarray, point: tuple[float, float]) -> np.ndarray:
+    def _bounded_noise(self, eps: np.ndarray, latents: np.ndarray, point: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Bound the clean latents that a noise estimate implies."""
         if not self.options.thresholding:
             return eps

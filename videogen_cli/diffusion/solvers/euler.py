@@ -72,7 +72,7 @@ class Euler(SigmaSolver):
         return np.exp(np.linspace(highest, lowest, self.steps + 1))
 
     def _churn(self, index: int) -> float:
-        options, sigma = self.options, self.level(index)
+        options, sigma = self.options, float(self.sigmas[index])
         inside = options.s_tmin <= sigma <= options.s_tmax
         return min(options.s_churn / (len(self.sigmas) - 1), _MOST_CHURN) if inside else 0.0
 
@@ -86,7 +86,7 @@ class Euler(SigmaSolver):
         """Go to the next level; see :meth:`Solver.step`."""
         sigma, following = self.level(index), self.level(index + 1)
         raised = sigma * (self._churn(index) + 1)
-        if raised > sigma:
+        if self.draws(index):
             latents = latents + self.options.s_noise * required(noise, index) * (raised**2 - sigma**2) ** 0.5
         # upstream raises the level for noise predictions only
         level = raised if self.options.prediction_type == "epsilon" else sigma

@@ -100,8 +100,8 @@ class PNDM(Solver):
     def _transfer(self, latents: np.ndarray, start: int, arrival: int, prediction: Any) -> np.ndarray:
         """Go from timestep ``start`` to ``arrival`` (equation 11)."""
         table = self.schedule.alphas_cumprod
-        last = 1.0 if self.options.set_alpha_to_one else float(table[0])
-        abar, following = float(table[start]), float(table[arrival]) if arrival >= 0 else last
+        last = np.ones(1, np.float32) if self.options.set_alpha_to_one else table[:1]
+        abar, following = table[start : start + 1], table[arrival : arrival + 1] if arrival >= 0 else last
         eps = predict_noise(prediction, latents, abar**0.5, (1 - abar) ** 0.5, self.options.prediction_type)
         denominator = abar * (1 - following) ** 0.5 + (abar * (1 - abar) * following) ** 0.5
-        return (following / abar) ** 0.5 * latents - (following - abar) / denominator * eps
+        return (following / abar) ** 0.5 * latents - (following - abar) * eps / denominator

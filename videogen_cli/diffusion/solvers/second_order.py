@@ -8,7 +8,6 @@ the second: None before first calls.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -75,10 +74,9 @@ class KDPM2Ancestral(SigmaSolver):
         if options.use_karras_sigmas:
             timesteps = timesteps.round()
         levels = np.append(sigmas, 0.0).astype(np.float32)
-        self.splits = [ancestral(float(here), float(there)) for here, there in pairwise(levels)]
-        middles = [(float(here) * down) ** 0.5 for here, (down, _) in zip(levels, self.splits, strict=False)]
-        between = to_timesteps(self.table, np.asarray(middles[:-1]))
-        self.middles = middles
+        self.down, self.up = ancestral(levels[:-1], levels[1:])
+        self.middles = _geometric_means(levels[:-1], self.down)
+        between = to_timesteps(self.table, self.middles[:-1])
         self.timesteps = np.append(timesteps[:1], np.stack([between, timesteps[1:]], axis=1).ravel())
         # upstream repeats each level for both calls, and the 0 at the end
         self.start_from(np.concatenate([levels[:1], np.repeat(levels[1:], 2), levels[-1:]]))
@@ -87,17 +85,24 @@ class KDPM2Ancestral(SigmaSolver):
         """Second calls do."""
         return index % 2 == 1
 
-    def level(self, index: int) -> float:
+    def level(self, index: int) -> np.ndarray:
         """Return the noise level of call ``index``: second calls are at the middle of the step."""
-        return self.middles[index // 2] if index % 2 else super().level(index)
+        step = index // 2
+        return self.middles[step : step + 1] if index % 2 else super().level(index)
 
     def step(
         self, prediction: np.ndarray, latents: np.ndarray, index: int, state: Any = None, noise: Any = None
     ) -> tuple[np.ndarray, Any]:
         """Make one of a step's two calls; ``state`` is the latents it began with. See :meth:`Solver.step`."""
         slope = (latents - self.denoised(prediction, latents, self.level(index))) / self.level(index)
-        start = super().level(index - index % 2)
+        start, step = super().level(index - index % 2), slice(index // 2, index // 2 + 1)
         if index % 2 == 0:
-            return latents + slope * (self.middles[index // 2] - start), latents
-        down, up = self.splits[index // 2]
-        return state + slope * (down - start) + required(noise, index) * up, None
+            return latents + slope * (self.middles[step] - start), latents
+        return state + slope * (self.down[step] - start) + required(noise, index) * self.up[step], None
+
+
+@np.errstate(divide="ignore")
+def _geometric_means(high: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """Return them by logarithms; 0 where one is 0."""
+    first, second = np.log(high), np.log(low)
+    return np.where(low > 0, np.exp(second - (second - first) * 0.5), 0).astype(high.dtype)

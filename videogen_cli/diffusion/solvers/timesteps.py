@@ -57,5 +57,13 @@ def at_timesteps(table: np.ndarray, timesteps: np.ndarray) -> np.ndarray:
 
 
 def to_timesteps(table: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
-    """Return the fractional timesteps whose noise levels are ``sigmas``, interpolating the logarithms of ``table``."""
-    return np.interp(np.log(np.maximum(sigmas, 1e-10)), np.log(table), np.arange(len(table)))
+    """Return the fractional timesteps whose noise levels are ``sigmas``, interpolating the logarithms of ``table``.
+
+    Below each lies the last timestep whose level is reached, so that the table may fall at its end, as one with a
+    least signal there does.
+    """
+    logs, levels = np.log(np.maximum(sigmas, 1e-10)), np.log(table)
+    reached = logs >= levels[:, None]
+    low = np.where(reached.any(0), len(table) - 1 - reached[::-1].argmax(0), 0).clip(max=len(table) - 2)
+    share = np.clip((levels[low] - logs) / (levels[low] - levels[low + 1]), 0, 1)
+    return (1 - share) * low + share * (low + 1)
