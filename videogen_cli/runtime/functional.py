@@ -48,7 +48,6 @@ from videogen_cli.runtime.cells import REAL
 
 if REAL:
     import mindspore as ms
-    import numpy as np
     from mindspore import ops
 
     from videogen_cli.runtime.resampling import resampling_matrix
@@ -129,20 +128,19 @@ if REAL:
         kernel: str = "bicubic",
         antialias: bool = False,
         align_corners: bool = False,
-        before: int = 0,
-        after: int = 0,
     ) -> Any:
-        """Return the constant matrix (before + target + after, source) that resizes an axis and puts zeros around."""
-        matrix = resampling_matrix(source, target, kernel, antialias=antialias, align_corners=align_corners)
-        return ms.Tensor(np.pad(matrix, ((before, after), (0, 0))))
+        """Return the constant matrix (target source) that resizes an axis, see :mod:`.resampling`."""
+        return ms.Tensor(resampling_matrix(source, target, kernel, antialias=antialias, align_corners=align_corners))
 
     def resample(x: Any, rows: Any, columns: Any) -> Any:
         """Return rows @ x @ columns.T for x (... h w), rows (h' h) and columns (w' w)."""
         lead, (h, w) = x.shape[:-2], x.shape[-2:]
         across = _matmul_tb(x.reshape(-1, w), columns.astype(x.dtype)).reshape(-1, h, columns.shape[0])
         down = _matmul_tb(across.swapaxes(1, 2).reshape(-1, h), rows.astype(x.dtype))
-        return down.reshape(-1, columns.shape[0], rows.shape[0]).swapaxes(1, 2).reshape(
-            (*lead, rows.shape[0], columns.shape[0])
+        return (
+            down.reshape(-1, columns.shape[0], rows.shape[0])
+            .swapaxes(1, 2)
+            .reshape((*lead, rows.shape[0], columns.shape[0]))
         )
 
     def resize(x: Any, size: Any, kernel: str = "bicubic", antialias: bool = False, align_corners: bool = False) -> Any:

@@ -19,9 +19,14 @@ class Kind(NamedTuple):
     marks: tuple[str, ...]
 
 
+_INTERNVIDEO2_CLIP = "InternVideo2-CLIP, another model than InternVideo2-stage2_1b-224p-f4.pt"
 _KINDS = (
     Kind("VideoCrafter2 (UNet, autoencoder and text tower)", "vc2", ("model.diffusion_model.", ".temopral_conv.")),
     Kind("InternVideo2 stage 2", "internvid", ("vision_encoder.", "text_encoder.bert.")),
+    Kind(_INTERNVIDEO2_CLIP, "", ("vision_encoder.clip_projector.",)),
+    Kind(_INTERNVIDEO2_CLIP, "", ("vision_align.",)),
+    Kind("ViCLIP", "", ("vision_encoder.transformer.", "text_encoder.transformer.")),
+    Kind("InternVideo2's video tower alone", "", ("clip_projector.cross_attn.", "patch_embed.proj.")),
     Kind("Stable Diffusion", "sd", ("model.diffusion_model.", "first_stage_model.")),
     Kind("a full OpenCLIP model (CLIP ViT-H-14 or HPS v2.1)", "hps", ("visual.transformer.", "token_embedding")),
     Kind("LoRA factors", "lora", (".lora_up", ".lora_down")),

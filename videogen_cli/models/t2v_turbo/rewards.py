@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from videogen_cli.errors import UsageError
-from videogen_cli.nets.layers import constant
+from videogen_cli.nets.layers import constant, constant_function
 from videogen_cli.runtime import functional as F
 from videogen_cli.runtime.cells import Cell
+from videogen_cli.runtime.resampling import resampling_matrix
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -49,15 +50,18 @@ class FitSquare(Cell):
     def construct(self, images: Any) -> Any:
         """Map (n 3 h w) in [0, 1] to (n 3 size size)."""
         height, width = images.shape[2:]
-        longer = max(height, width)
-        return self.normalise(F.resample(images, self.matrix(height, longer), self.matrix(width, longer)))
+        rows = _fitted_side(height, max(height, width), self.size, self.antialias)
+        columns = _fitted_side(width, max(height, width), self.size, self.antialias)
+        return self.normalise(F.resample(images, rows, columns))
 
-    def matrix(self, side: int, longer: int) -> Any:
-        """Return the matrix (size side) that resizes a side of an image and puts black around."""
-        fitted = side if longer == self.size else round(side * (self.size / longer))
-        margin = self.size - fitted
-        before = margin // 2
-        return F.resampling(side, fitted, "bicubic", self.antialias, False, before, margin - before)
+
+@constant_function
+def _fitted_side(side: int, longer: int, size: int, antialias: bool) -> np.ndarray:
+    """Return the matrix (size side) that resizes one side of an image, the longer one filling, with black around."""
+    fitted = side if longer == size else round(side * (size / longer))
+    before = (size - fitted) // 2
+    matrix = resampling_matrix(side, fitted, "bicubic", antialias=antialias)
+    return np.pad(matrix, ((before, size - fitted - before), (0, 0)))
 
 
 class CropSquare(Cell):
@@ -78,25 +82,25 @@ class CropSquare(Cell):
         over where nothing was resized.
         """
         height, width = images.shape[2:]
-        tall, wide = _shorter_side_fits(height, width, self.size)
-        rows = F.resampling(height, tall, "bicubic", self.antialias)
-        columns = F.resampling(width, wide, "bicubic", self.antialias)
-        kept = F.arange(self.size)
-        first = corner * 0 if min(height, width) == self.size else corner
+        shorter, kept = min(height, width), F.arange(self.size)
+        rows = _cut_side(height, shorter, self.size, self.antialias)
+        columns = _cut_side(width, shorter, self.size, self.antialias)
+        first = corner * 0 if shorter == self.size else corner
         return self.normalise(F.resample(images, F.take(rows, first[0] + kept, 0), F.take(columns, first[1] + kept, 0)))
+
+
+@constant_function
+def _cut_side(side: int, shorter: int, size: int, antialias: bool) -> np.ndarray:
+    """Return the matrix (size or more, side) that resizes one side of an image, whose shorter one fits."""
+    return resampling_matrix(side, round(side * (size / shorter)), "bicubic", antialias=antialias)
 
 
 def crop_room(height: int, width: int, size: int) -> tuple[int, int]:
     """Return in how many rows and columns the square that :class:`CropSquare` cuts out of images may begin."""
-    if min(height, width) == size:
-        return 1, 1
-    tall, wide = _shorter_side_fits(height, width, size)
-    return tall - size + 1, wide - size + 1
-
-
-def _shorter_side_fits(height: int, width: int, size: int) -> tuple[int, int]:
     scale = size / min(height, width)
-    return round(height * scale), round(width * scale)
+    if scale == 1:
+        return 1, 1
+    return round(height * scale) - size + 1, round(width * scale) - size + 1
 
 
 class ImageScore(Cell):
