@@ -9,7 +9,7 @@ import numpy as np
 
 from videogen_cli.diffusion.schedules import predict_noise, predict_x0
 from videogen_cli.diffusion.solvers.base import Solver, SpacedOptions, ThresholdOptions, bounded, sigma_table
-from videogen_cli.diffusion.solvers.dpm import FEW_STEPS, alpha_sigma
+from videogen_cli.diffusion.solvers.dpm import FEW_STEPS, alpha_sigma, step_weights
 from videogen_cli.diffusion.solvers.timesteps import at_timesteps, karras, spaced, to_timesteps
 from videogen_cli.errors import UsageError
 
@@ -61,14 +61,17 @@ class DEIS(Solver):
     ) -> tuple[np.ndarray, Any]:
         """Go to the next level; see :meth:`Solver.step`."""
         options = self.options
-        levels = self.sigmas[index::-1][: options.solver_order], self.sigmas[index + 1 : index + 2]
-        (alpha, sigma), (arrival_alpha, arrival_sigma) = map(alpha_sigma, levels)
+        levels, arrival = self.sigmas[index::-1][: options.solver_order], self.sigmas[index + 1 : index + 2]
+        (alpha, sigma), (arrival_alpha, arrival_sigma) = alpha_sigma(levels), alpha_sigma(arrival)
         point = alpha[:1], sigma[:1]
         denoised = bounded(predict_x0(prediction, latents, *point, options.prediction_type), options)
         estimates = (*(state or ()), predict_noise(denoised, latents, *point, "sample"))[-options.solver_order :]
         left = len(self.timesteps) - index
         few = options.lower_order_final and len(self.timesteps) < FEW_STEPS
         order = min(len(estimates), left) if few else len(estimates)
+        if order == 1:
+            weights = step_weights("dpmsolver", levels[:1], arrival)
+            return weights.latents * latents + weights.mean * estimates[-1], estimates
         moved = latents / alpha[:1]
         weights = _integrals((sigma / alpha)[:order], arrival_sigma / arrival_alpha)
         for weight, past in zip(weights, reversed(estimates), strict=False):
@@ -80,7 +83,7 @@ def _integrals(levels: np.ndarray, arrival: np.ndarray) -> list[np.ndarray]:
     """Integrate, from the first of ``levels`` to ``arrival``, the polynomials in log(level) that interpolate there.
 
     Returns:
-        For every one of ``levels`` (1 to 3 of them) the integral of the Lagrange polynomial that is 1 there and 0 at
+        For every one of ``levels`` (2 or 3 of them) the integral of the Lagrange polynomial that is 1 there and 0 at
         the others, (1,).
     """
     logs, weights = np.log(levels), []
@@ -92,10 +95,8 @@ def _integrals(levels: np.ndarray, arrival: np.ndarray) -> list[np.ndarray]:
 
 
 def _antiderivative(level: np.ndarray, roots: np.ndarray) -> np.ndarray:
-    """Return that of the product of (log(level) - root), over up to two ``roots``, with respect to the level."""
+    """Return that of the product of (log(level) - root), over one or two ``roots``, with respect to the level."""
     log = np.log(level)
-    if len(roots) == 0:
-        return level
     if len(roots) == 1:
         return level * (-roots[0] + log - 1)
     c, d = roots[:1], roots[1:]

@@ -65,7 +65,7 @@ class DPMSinglestepOptions(_DPMOptions):
 
 
 @dataclass(frozen=True)
-class _Weights:
+class Weights:
     """What a step multiplies; ``slope`` and ``trapezoid`` are D1's in the midpoint rule and in Heun's."""
 
     latents: Any
@@ -90,8 +90,8 @@ def log_snr_half(levels: np.ndarray) -> np.ndarray:
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
-def _weights(algorithm: str, start: np.ndarray, arrival: np.ndarray) -> _Weights:
-    """Return what a step between two noise levels multiplies."""
+def step_weights(algorithm: str, start: np.ndarray, arrival: np.ndarray) -> Weights:
+    """Return what a step of an algorithm (see :class:`DPMMultistepOptions`) between two noise levels multiplies."""
     (alpha_s, sigma_s), (alpha_t, sigma_t) = alpha_sigma(start), alpha_sigma(arrival)
     h = log_snr_half(arrival) - log_snr_half(start)  # 0 or infinite at the end, where only the mean counts
     if algorithm == "dpmsolver++":
@@ -107,7 +107,7 @@ def _weights(algorithm: str, start: np.ndarray, arrival: np.ndarray) -> _Weights
         first, second, third = sigma_t * rise, sigma_t * (rise / h - 1), sigma_t * ((rise - h) / h**2 - 0.5)
         found = alpha_t / alpha_s, -twice * first, -twice * 0.5 * first, -twice * second, -third
         found = (*found, sigma_t * (np.exp(2 * h) - 1) ** 0.5)
-    return _Weights(*found)
+    return Weights(*found)
 
 
 class _DPMSolver(Solver):
@@ -142,7 +142,8 @@ class _DPMSolver(Solver):
         if options.use_karras_sigmas:
             sigmas = karras(highest, lowest, self.steps)
         elif getattr(options, "use_lu_lambdas", False):
-            sigmas = np.exp(np.linspace(*(float(np.log(self.table[i])) for i in (-1, 0)), self.steps))
+            first, last = np.log(self.table[[-1, 0]]).tolist()
+            sigmas = np.exp(np.linspace(first, last, self.steps))
         else:
             return timesteps, at_timesteps(self.table, timesteps)
         return to_timesteps(self.table, sigmas).round(), sigmas
@@ -176,7 +177,7 @@ class _DPMSolver(Solver):
         Returns:
             The latents, and what fresh noise is to be multiplied by.
         """
-        weights = _weights(self.algorithm, self.sigmas[start : start + 1], self.sigmas[arrival : arrival + 1])
+        weights = step_weights(self.algorithm, self.sigmas[start : start + 1], self.sigmas[arrival : arrival + 1])
         latents = weights.latents * latents + weights.mean * differences[0]
         if len(differences) > 1:
             midpoint = order == 2 and self.rule == "midpoint"
@@ -206,7 +207,8 @@ class DPMMultistep(_DPMSolver):
 
     def __init__(self, options: DPMMultistepOptions, steps: int) -> None:
         super().__init__(options, steps)
-        if options.solver_order == 3 and self.algorithm.startswith("sde"):
+        highest = max(self._order(index, min(index + 1, options.solver_order)) for index in range(len(self.timesteps)))
+        if highest == 3 and self.algorithm.startswith("sde"):
             raise UsageError(f"{self.algorithm} has no third order", where="solver_order", hint="Use 1 or 2.")
 
     def draws(self, index: int) -> bool:

@@ -101,7 +101,7 @@ class KDPM2Ancestral(SigmaSolver):
         return state + slope * (self.down[step] - start) + required(noise, index) * self.up[step], None
 
 
-@np.errstate(divide="ignore")
+@np.errstate(divide="ignore", invalid="ignore")
 def _geometric_means(high: np.ndarray, low: np.ndarray) -> np.ndarray:
     """Return them by logarithms; 0 where one is 0."""
     first, second = np.log(high), np.log(low)
