@@ -14,6 +14,7 @@ from mindspore import ops  # noqa: E402
 
 from videogen_cli.runtime import functional as F  # noqa: E402
 from videogen_cli.runtime.cells import Cell  # noqa: E402
+from videogen_cli.runtime.resampling import resampling_matrix  # noqa: E402
 
 RNG = np.random.default_rng(11)
 
@@ -140,8 +141,41 @@ def mean(x):
     return F.mean(x, (1, 2), True)
 
 
+def rms_norm(x, w):
+    return F.rms_norm(x, w, 1e-6)
+
+
+def take_row(x):
+    return F.take_row(x, ms.Tensor(np.array([3, 0], np.int32)))
+
+
+def take(x):
+    return F.take(x, ms.Tensor(np.array([2, 0], np.int32)), 1)
+
+
+def resize(x):
+    return F.resize(x, (3, 7), "bicubic", True)
+
+
 # name -> (operator on tensors, the same in numpy, inputs)
 CASES = {
+    "rms-norm": (
+        rms_norm,
+        lambda x, w: x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6) * w,
+        [a(2, 3, 5), a(5)],
+    ),
+    "l2-normalize": (F.l2_normalize, lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True), [a(2, 3, 5)]),
+    "take-row": (take_row, lambda x: x[[0, 1], [3, 0]], [a(2, 4, 3)]),
+    "take": (take, lambda x: x[:, [2, 0]], [a(2, 4, 3)]),
+    "resize": (
+        resize,
+        lambda x: (
+            resampling_matrix(5, 3, antialias=True).astype(float)
+            @ x
+            @ resampling_matrix(4, 7, antialias=True).T.astype(float)
+        ),
+        [a(2, 3, 5, 4)],
+    ),
     "matmul": (F.matmul, np.matmul, [a(2, 3, 4, 5), a(2, 3, 5, 6)]),
     "linear": (F.linear, lambda x, w, b: x @ w.T + b, [a(2, 3, 5), a(7, 5), a(7)]),
     "linear-no-bias": (F.linear, lambda x, w: x @ w.T, [a(3, 5), a(7, 5)]),

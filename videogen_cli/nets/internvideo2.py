@@ -169,7 +169,7 @@ class NormedAttention(Cell):
         self.qkv = Linear(params.width, 3 * params.width, bias=params.qkv_bias)
         self.proj = Linear(params.width, params.width)
         self.q_norm = RMSNorm(params.width) if params.qk_norm else None
-        self.k_norm = RMSNorm(params.width) if params.qk_norm else None
+        self.k_norm: Any = RMSNorm(params.width) if params.qk_norm else None
 
     def construct(self, x: Any) -> Any:
         """Map (b n width) to itself."""

@@ -119,7 +119,7 @@ class ImageScore(Cell):
 
     def construct(self, frames: Any, ids: Any) -> Any:
         """Return the score (n,) of frames (n 3 h w) for token ids (m l): frame i is judged by prompt i mod m."""
-        text = F.stop_gradient(self.clip.encode_text(ids))
+        text: Any = F.stop_gradient(self.clip.encode_text(ids))
         image = self.clip.encode_image(self.fit(frames))
         n, m = image.shape[0], text.shape[0]
         return (image.reshape(n // m, m, -1) * text).sum(-1).reshape(-1)
@@ -137,7 +137,7 @@ class VideoScore(Cell):
     def __init__(self, model: Any, image_size: int, antialias: bool = True) -> None:
         super().__init__()
         self.model = model
-        self.crop = CropSquare(image_size, antialias)
+        self.crop: Any = CropSquare(image_size, antialias)
 
     def construct(self, frames: Any, corner: Any, ids: Any, keep: Any) -> Any:
         """Return the score (b,) of videos (b f 3 h w) for token ids (b l); ``corner`` (2,) as in ``CropSquare``."""
