@@ -16,7 +16,11 @@ Arrays = dict[str, np.ndarray]
 
 
 def gradients(
-    loss: Any, cells: Mapping[str, Any], *arrays: np.ndarray | None, only: str = ""
+    loss: Any,
+    cells: Mapping[str, Any],
+    *arrays: np.ndarray | None,
+    only: str = "",
+    real: type[np.floating] = np.float32,
 ) -> tuple[tuple[np.ndarray, ...], Arrays]:
     """Return what ``loss(*arrays)`` returns, and the gradient of its first value.
 
@@ -24,6 +28,7 @@ def gradients(
         loss: a cell or function that returns the scalar loss, or a tuple that begins with it.
         cells: networks by component name; the gradient is taken of all their parameters whose name has ``only`` in it.
         arrays: host arrays, given as by :func:`videogen_cli.metrics.parity_networks.call`.
+        real: type of the arrays that hold no integers; the cells' must be the same (see :func:`in_double`).
 
     Returns:
         The outputs, and ``<component>.<parameter>`` -> gradient.
@@ -40,9 +45,22 @@ def gradients(
 
     differentiate: Any = value_and_grad
     compute = differentiate(forward, grad_position=None, weights=list(named.values()), has_aux=True)
-    (_, *outputs), found = compute(*map(tensor, arrays))
+    (_, *outputs), found = compute(*(tensor(array, real) for array in arrays))
     grads = {name: part.asnumpy() for name, part in zip(named, found, strict=True)}
     return tuple(part.asnumpy() for part in outputs), grads
+
+
+def in_double(*cells: Any) -> None:
+    """Turn cells into double precision for good.
+
+    For gradients that sum or divide away most digits: there the rounding of the recorded ones takes most of the
+    tolerance, and nothing is left for ours. Values are compared in the precision that networks run in.
+    """
+    import mindspore as ms
+
+    for cell in cells:
+        for value in cell.get_parameters():
+            value.set_dtype(ms.float64)
 
 
 def norm(grads: Mapping[str, np.ndarray]) -> float:

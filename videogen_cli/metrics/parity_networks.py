@@ -95,13 +95,13 @@ def networks(
     return cells
 
 
-def tensor(array: np.ndarray | None) -> Any:
-    """Return a host array as the networks take it: integers as int32, everything else as float32; None stays."""
+def tensor(array: np.ndarray | None, real: type[np.floating] = np.float32) -> Any:
+    """Return a host array as the networks take it: integers as int32, everything else as ``real``; None stays."""
     if array is None:
         return None
     from mindspore import Tensor
 
-    kind = np.int32 if np.issubdtype(array.dtype, np.integer) else np.float32
+    kind = np.int32 if np.issubdtype(array.dtype, np.integer) else real
     return Tensor(np.ascontiguousarray(array, kind))
 
 

@@ -1,4 +1,4 @@
-"""The loss that video autoencoders are trained on (Esser et al. 2020, arXiv:2012.09841, and Open-Sora-Plan's for clips).
+"""The loss that video autoencoders are trained on (Esser et al. 2020, arXiv:2012.09841; Open-Sora-Plan's for clips).
 
 Source: PKU-YuanGroup/Open-Sora-Plan v1.0.0, opensora/models/ae/videobase/losses/perceptual_loss.py.
 """
@@ -30,7 +30,7 @@ class AutoencoderLoss(Cell):
         self.hinge, self.by_frame = params.disc_loss == "hinge", not params.discriminator.video
         self.logvar = parameter((), Init("normal", 0.0, mean=params.logvar_init))
         self.perceptual_loss = LPIPS(params.perceptual)
-        self.discriminator = PatchDiscriminator(params.discriminator) if params.adversarial else None
+        self.discriminator: Any = PatchDiscriminator(params.discriminator) if params.adversarial else None
 
     def reconstruction(self, x: Any, y: Any) -> tuple[Any, Any, Any]:
         """Return the negative log-likelihood per frame, the mean error with the distance in it, and the mean distance.

@@ -55,7 +55,7 @@ def _trunk(pattern: str, target: str) -> tuple[Rule, ...]:
 
 
 def trunk_sizes(tensors: Mapping[str, LazyTensor], params: LPIPSParams, source: str) -> LPIPSParams:
-    """Return ``params`` with the widths and biases of a trunk whose keys are PyPI's after ``source``, if it is there."""
+    """Return ``params`` with the widths and biases of the trunk whose keys are PyPI's after ``source``, if any."""
     first = [f"{source}net.slice{stage}.{layers[0]}" for stage, layers in enumerate(VGG16_LAYERS, 1)]
     if not all(f"{name}.weight" in tensors and tensors[f"{name}.weight"].shape for name in first):
         return params

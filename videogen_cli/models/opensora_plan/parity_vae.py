@@ -12,7 +12,7 @@ import numpy as np
 
 from videogen_cli.errors import DataError
 from videogen_cli.metrics.parity import Case
-from videogen_cli.metrics.parity_gradients import gradients, norm
+from videogen_cli.metrics.parity_gradients import gradients, in_double, norm
 from videogen_cli.metrics.parity_networks import build, call, networks, tensor
 from videogen_cli.models.opensora_plan.weights_vae import INFLATED_KEYS, image_params, vae_params
 from videogen_cli.runtime.tiling import Tiling
@@ -116,7 +116,9 @@ def _trained(cell: Any, case: Case) -> Outputs:
         kl = kl_divergence(mean, logvar)
         return error + KL_WEIGHT * kl, kl, recon
 
-    (total, kl, recon), grads = gradients(loss, {"vae": cell}, case.inputs["video"], case.inputs["noise"])
+    in_double(cell)
+    given = case.inputs["video"], case.inputs["noise"]
+    (total, kl, recon), grads = gradients(loss, {"vae": cell}, *given, real=np.float64)
     named = {f"grad.{name.removeprefix('vae.')}": value for name, value in grads.items()}
     return {"loss": total, "kl_loss": kl, "recon": recon, "grad_norm": norm(grads), **named}
 
@@ -137,8 +139,10 @@ def load_at(case: Case, key_map: Any, cells: Mapping[str, Any]) -> dict[str, dic
     return loaded
 
 
-def input_gradients(loss: Any, *arrays: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-    """Return what ``loss`` returns (the scalar loss first) and the gradients of that by ``arrays``."""
+def input_gradients(
+    loss: Any, *arrays: np.ndarray, real: type[np.floating] = np.float32
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Return the values of ``loss`` (a scalar first) and the gradients of that by ``arrays``, cast to ``real``."""
     from mindspore import value_and_grad
 
     def forward(*tensors: Any) -> Any:
@@ -147,7 +151,9 @@ def input_gradients(loss: Any, *arrays: np.ndarray) -> tuple[tuple[np.ndarray, .
 
     differentiate: Any = value_and_grad
     places = tuple(range(len(arrays)))
-    found, grads = differentiate(forward, grad_position=places, has_aux=True)(*map(tensor, arrays))
+    found, grads = differentiate(forward, grad_position=places, has_aux=True)(
+        *(tensor(array, real) for array in arrays)
+    )
     grads = grads if isinstance(grads, tuple) else (grads,)  # a single one comes bare
     return tuple(part.asnumpy() for part in found), tuple(part.asnumpy() for part in grads)
 

@@ -1,14 +1,18 @@
 """How golden cases of the video autoencoder's training loss are run.
 
-The cases hold the input ``hidden`` of the decoder's last layer, so that the adversarial part has a layer to be weighed by.
+The cases hold the input ``hidden`` of the decoder's last layer, by which the adversarial part is weighed. The layer
+runs in single precision, as in training, and the loss in double: distances of unit-length features have gradients in
+which single precision leaves four digits, while the recorded ones are compared to three.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from videogen_cli.metrics.parity import Case
-from videogen_cli.metrics.parity_gradients import gradients, norm
+from videogen_cli.metrics.parity_gradients import gradients, in_double, norm
 from videogen_cli.metrics.parity_networks import build, call, tensor
 from videogen_cli.models.opensora_plan.parity_vae import input_gradients, load_at
 from videogen_cli.models.opensora_plan.weights_vae import CAUSAL_VAE_KEYS
@@ -26,8 +30,13 @@ def vae_loss(case: Case) -> Outputs:
     loss.set_train(True)  # norms by the batch's statistics
     recon = call(last, case.inputs["hidden"])
     results: Outputs = {"recon": recon, "lpips_per_frame": _distances(loss, case.inputs["video"], recon)}
+    in_double(loss, last)
+    reconstruct = _exactly(last, recon)
     for step in case.config["steps"]:
-        found = {**_generator(case, params, loss, last, step), **_judgement(case, params, loss, recon, step)}
+        found = {
+            **_generator(case, params, loss, last, reconstruct, step),
+            **_judgement(case, params, loss, recon, step),
+        }
         results |= {f"step{step}.{name}": value for name, value in found.items()}
     return results
 
@@ -46,21 +55,34 @@ def _distances(loss: Any, video: Any, recon: Any) -> Any:
     return call(lambda x, y: loss.perceptual_loss(frames(x), frames(y)), video, recon)
 
 
-def _generator(case: Case, params: AutoencoderLossParams, loss: Any, last: Any, step: int) -> Outputs:
+def _exactly(last: Any, recon: Any) -> Any:
+    """Return the last layer as a function with the values ``recon`` and its own gradients."""
+    from videogen_cli.runtime import functional as F
+
+    values = tensor(recon, np.float64)
+
+    def reconstruct(hidden: Any) -> Any:
+        found = last(hidden)
+        return values + (found - F.stop_gradient(found))
+
+    return reconstruct
+
+
+def _generator(case: Case, params: AutoencoderLossParams, loss: Any, last: Any, reconstruct: Any, step: int) -> Outputs:
     """Return the autoencoder's loss with its parts, and its gradients by inputs, the last layer and ``logvar``."""
     from videogen_cli.nets.autoencoder_loss import adversarial_factor
     from videogen_cli.nets.vae3d import posterior
 
-    video = tensor(case.inputs["video"])
+    video = tensor(case.inputs["video"], np.float64)
     factor = adversarial_factor(params, step)
-    weight = _adaptive_weight(case, params, loss, last)
+    weight = _adaptive_weight(case, params, loss, last, reconstruct)
 
     def forward(hidden: Any, moments: Any) -> Any:
-        return loss.generator(video, last(hidden), *posterior(moments), weight * factor)
+        return loss.generator(video, reconstruct(hidden), *posterior(moments), weight * factor)
 
     given = case.inputs["hidden"], case.inputs["moments"]
-    (total, nll, kl, error, distance, doubt), by_input = input_gradients(forward, *given)
-    _, by_weight = gradients(forward, {"conv_out": last.conv, "loss": loss}, *given)
+    (total, nll, kl, error, distance, doubt), by_input = input_gradients(forward, *given, real=np.float64)
+    _, by_weight = gradients(forward, {"conv_out": last.conv, "loss": loss}, *given, real=np.float64)
     found: Outputs = {
         "ae_loss": total,
         "ae.total_loss": total,
@@ -79,7 +101,7 @@ def _generator(case: Case, params: AutoencoderLossParams, loss: Any, last: Any, 
     return {**found, "ae.p_loss": distance}
 
 
-def _adaptive_weight(case: Case, params: AutoencoderLossParams, loss: Any, last: Any) -> float:
+def _adaptive_weight(case: Case, params: AutoencoderLossParams, loss: Any, last: Any, reconstruct: Any) -> float:
     """Return the weight of the adversarial part by both gradients at the last layer, 0 where it never counts."""
     from videogen_cli.nets.autoencoder_loss import adaptive_weight
 
@@ -87,14 +109,15 @@ def _adaptive_weight(case: Case, params: AutoencoderLossParams, loss: Any, last:
         return 0.0
 
     def likelihood(video: Any, hidden: Any) -> Any:
-        return loss.reconstruction(video, last(hidden))[0]
+        return loss.reconstruction(video, reconstruct(hidden))[0]
 
     def doubt(video: Any, hidden: Any) -> Any:
-        return loss.doubt(last(hidden))
+        return loss.doubt(reconstruct(hidden))
 
     given = case.inputs["video"], case.inputs["hidden"]
-    by_weight = [tensor(gradients(part, {"last": last.conv}, *given)[1]["last.weight"]) for part in (likelihood, doubt)]
-    return float(adaptive_weight(*by_weight).asnumpy()) * params.disc_weight
+    found = [gradients(part, {"last": last.conv}, *given, real=np.float64)[1] for part in (likelihood, doubt)]
+    weight = adaptive_weight(*(tensor(grads["last.weight"], np.float64) for grads in found))
+    return float(weight.asnumpy()) * params.disc_weight
 
 
 def _judgement(case: Case, params: AutoencoderLossParams, loss: Any, recon: Any, step: int) -> Outputs:
@@ -108,7 +131,9 @@ def _judgement(case: Case, params: AutoencoderLossParams, loss: Any, recon: Any,
     def forward(x: Any, y: Any) -> Any:
         return loss.judgement(x, y, factor)
 
-    (total, real, fake), grads = gradients(forward, {"d": loss.discriminator}, case.inputs["video"], recon)
+    (total, real, fake), grads = gradients(
+        forward, {"d": loss.discriminator}, case.inputs["video"], recon, real=np.float64
+    )
     trained = {name: value for name, value in grads.items() if ".running_" not in name}
     return {
         "disc_loss": total,

@@ -19,10 +19,6 @@ TEMPORAL_DOWN = (NONE, "TimeDownsample2x", "TimeDownsampleRes2x")
 TEMPORAL_UP = (NONE, "TimeUpsample2x", "TimeUpsampleRes2x")
 
 
-def _words(*words: str) -> Any:
-    return field(default_factory=lambda: list(words))
-
-
 @dataclass
 class CausalVAEParams:
     """The causal video autoencoder; defaults are Open-Sora-Plan v1.0's 4 x 8 x 8.
@@ -44,16 +40,20 @@ class CausalVAEParams:
     encoder_conv_out: str = "CausalConv3d"
     encoder_attention: str = "AttnBlock3D"
     encoder_mid_resnet: str = "ResnetBlock3D"
-    encoder_resnet_blocks: list[str] = _words(*["ResnetBlock3D"] * 4)
-    encoder_spatial_downsample: list[str] = _words(*["SpatialDownsample2x"] * 3, NONE)
-    encoder_temporal_downsample: list[str] = _words("TimeDownsample2x", "TimeDownsample2x", NONE, NONE)
+    encoder_resnet_blocks: list[str] = field(default_factory=lambda: ["ResnetBlock3D"] * 4)
+    encoder_spatial_downsample: list[str] = field(default_factory=lambda: [*["SpatialDownsample2x"] * 3, NONE])
+    encoder_temporal_downsample: list[str] = field(
+        default_factory=lambda: ["TimeDownsample2x", "TimeDownsample2x", NONE, NONE]
+    )
     decoder_conv_in: str = "CausalConv3d"
     decoder_conv_out: str = "CausalConv3d"
     decoder_attention: str = "AttnBlock3D"
     decoder_mid_resnet: str = "ResnetBlock3D"
-    decoder_resnet_blocks: list[str] = _words(*["ResnetBlock3D"] * 4)
-    decoder_spatial_upsample: list[str] = _words(NONE, *["SpatialUpsample2x"] * 3)
-    decoder_temporal_upsample: list[str] = _words(NONE, NONE, "TimeUpsample2x", "TimeUpsample2x")
+    decoder_resnet_blocks: list[str] = field(default_factory=lambda: ["ResnetBlock3D"] * 4)
+    decoder_spatial_upsample: list[str] = field(default_factory=lambda: [NONE, *["SpatialUpsample2x"] * 3])
+    decoder_temporal_upsample: list[str] = field(
+        default_factory=lambda: [NONE, NONE, "TimeUpsample2x", "TimeUpsample2x"]
+    )
 
     def check(self) -> None:
         """Check that a network of these sizes exists.
@@ -102,7 +102,8 @@ def causal_vae_params(config: Mapping[str, Any]) -> CausalVAEParams:
         **_CONSTRUCTOR,
         **{item.name: config[item.name] for item in fields(CausalVAEParams) if item.name in config},
     }
-    params = CausalVAEParams(**{k: list(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()})
+    lists: dict[str, Any] = {k: list(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()}
+    params = CausalVAEParams(**lists)
     try:
         params.check()
     except UsageError as error:
