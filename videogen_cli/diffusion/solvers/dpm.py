@@ -220,6 +220,8 @@ class DPMMultistep(_DPMSolver):
     ) -> tuple[np.ndarray, Any]:
         """Go to the next level; see :meth:`Solver.step`."""
         estimates = (*(state or ()), self._estimate(prediction, latents, index))[-self.options.solver_order :]
+        if self.sigmas[index] == self.sigmas[index + 1]:  # Karras' lowest level is sigma_min already
+            return latents, estimates
         order = self._order(index, len(estimates))
         differences = self._differences(index, estimates, order)
         latents, strength = self._advance(latents, index, index + 1, order, differences)
