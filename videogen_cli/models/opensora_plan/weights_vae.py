@@ -57,7 +57,17 @@ def vae_params(config: Mapping[str, Any]) -> dict[str, Any]:
         DataError: a value asks for a network we do not have.
     """
     config = config.get("vae", config)
-    return {"vae": causal_vae_params(config), "loss": autoencoder_loss_params(config)}
+    sizes = config if "conv_out" not in config else {**config, **_of_last_layer(config["conv_out"]["in"])}
+    return {"vae": causal_vae_params(sizes), "loss": autoencoder_loss_params(config)}
+
+
+def _of_last_layer(channels: int) -> dict[str, Any]:
+    """Return the sizes of the smallest autoencoder with such a last layer, which a loss is recorded with."""
+    blocks = {"encoder_resnet_blocks": ["ResnetBlock3D"], "decoder_resnet_blocks": ["ResnetBlock3D"]}
+    names = ("encoder_spatial_downsample", "encoder_temporal_downsample")
+    others = ("decoder_spatial_upsample", "decoder_temporal_upsample")
+    resamplers = {name: [""] for name in (*names, *others)}
+    return {"hidden_size": channels, "hidden_size_mult": [1], "norm_groups": channels, **blocks, **resamplers}
 
 
 def inflated_params(config: Mapping[str, Any]) -> dict[str, Any]:
