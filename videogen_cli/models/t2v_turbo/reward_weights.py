@@ -40,9 +40,9 @@ class PreferenceKeys(Variants):
             WeightsError: it cannot be read, or is laid out as OpenCLIP's own.
         """
         checkpoint = super().open(path, root)
-        if checkpoint.container.startswith("torch") and not checkpoint.weights_root and root is None:
+        if checkpoint.container.startswith("torch") and not checkpoint.weights_root:
             what = "keeps its weights at the top level, as OpenCLIP's own file does; HPSv2.1 keeps them in 'state_dict'"
-            hint = "Use --type openclip for OpenCLIP's weights, or --root '' if this is a re-saved HPSv2.1."
+            hint = "For OpenCLIP's weights, or HPSv2.1's that were saved again without it, use --type openclip: the same network."
             raise WeightsError(what, where=str(path), hint=hint)
         return checkpoint
 
