@@ -42,7 +42,7 @@ class PreferenceKeys(Variants):
         checkpoint = super().open(path, root)
         if checkpoint.container.startswith("torch") and not checkpoint.weights_root:
             what = "keeps its weights at the top level, as OpenCLIP's own file does; HPSv2.1 keeps them in 'state_dict'"
-            hint = "For OpenCLIP's weights, or HPSv2.1's that were saved again without it, use --type openclip: the same network."
+            hint = "Use --type openclip for OpenCLIP's weights, or for HPSv2.1's that were saved again without it."
             raise WeightsError(what, where=str(path), hint=hint)
         return checkpoint
 
