@@ -194,7 +194,7 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what goes into the JSON line."""
-        figures = {"max_abs": self.max_abs, "max_rel": self.max_rel, "passed": self.passed}
+        figures = {"max_abs": self.max_abs, "max_rel": self.max_rel, "used": self.used, "passed": self.passed}
         return {**figures, "reason": self.reason} if self.reason else figures
 
 
