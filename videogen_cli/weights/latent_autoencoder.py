@@ -11,6 +11,7 @@ from typing import Any
 
 from videogen_cli.errors import DataError
 from videogen_cli.nets.params.vae2d import AutoencoderKLParams
+from videogen_cli.originals import multiples, only_ours, required
 
 # Switch -> the one value our network has.
 _SWITCHES = {
@@ -21,10 +22,7 @@ _SWITCHES = {
     "give_pre_end": False,
     "tanh_out": False,
 }
-_DIFFUSERS_SWITCHES = {
-    "act_fn": "silu",
-    "mid_block_add_attention": True,
-}
+_DIFFUSERS_SWITCHES = {"act_fn": "silu", "mid_block_add_attention": True}
 _LEVELS = (1, 2, 4, 8)  # the original's default
 
 
@@ -34,20 +32,18 @@ def autoencoder_params(ddconfig: Mapping[str, Any], embed_dim: int) -> Autoencod
     Raises:
         DataError: a key is missing, or its value asks for a network we do not have.
     """
-    for key, ours in _SWITCHES.items():
-        if ddconfig.get(key, ours) != ours:
-            raise DataError(f"{ddconfig[key]} is not supported, only {ours}", where=f"ddconfig.{key}")
-    multiples = list(ddconfig.get("ch_mult", _LEVELS))
+    only_ours(ddconfig, _SWITCHES, "ddconfig")
+    factors = list(ddconfig.get("ch_mult", _LEVELS))
     attended = set(ddconfig.get("attn_resolutions", ()))
-    resolution = _get(ddconfig, "resolution") if attended else 0
+    resolution = required(ddconfig, "resolution", "ddconfig") if attended else 0
     return AutoencoderKLParams(
-        in_channels=_get(ddconfig, "in_channels"),
-        out_channels=_get(ddconfig, "out_ch"),
-        base_channels=_get(ddconfig, "ch"),
-        channel_mult=multiples,
-        num_res_blocks=_get(ddconfig, "num_res_blocks"),
-        attention_levels=[level for level in range(len(multiples)) if resolution // 2**level in attended],
-        z_channels=_get(ddconfig, "z_channels"),
+        in_channels=required(ddconfig, "in_channels", "ddconfig"),
+        out_channels=required(ddconfig, "out_ch", "ddconfig"),
+        base_channels=required(ddconfig, "ch", "ddconfig"),
+        channel_mult=factors,
+        num_res_blocks=required(ddconfig, "num_res_blocks", "ddconfig"),
+        attention_levels=[level for level in range(len(factors)) if resolution // 2**level in attended],
+        z_channels=required(ddconfig, "z_channels", "ddconfig"),
         embed_dim=embed_dim,
     )
 
@@ -58,12 +54,8 @@ def diffusers_params(config: Mapping[str, Any]) -> AutoencoderKLParams:
     Raises:
         DataError: a value asks for a network we do not have.
     """
-    for key, ours in _DIFFUSERS_SWITCHES.items():
-        if config.get(key, ours) != ours:
-            raise DataError(f"{config[key]} is not supported, only {ours}", where=f"vae.{key}")
+    only_ours(config, _DIFFUSERS_SWITCHES, "vae")
     channels = list(config.get("block_out_channels", (64,)))
-    if any(width % channels[0] for width in channels):
-        raise DataError(f"{channels} are no multiples of the first", where="vae.block_out_channels")
     for key, only in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
         kinds = config.get(key, [only] * len(channels))
         if list(kinds) != [only] * len(channels):
@@ -76,16 +68,10 @@ def diffusers_params(config: Mapping[str, Any]) -> AutoencoderKLParams:
         in_channels=config.get("in_channels", 3),
         out_channels=config.get("out_channels", 3),
         base_channels=channels[0],
-        channel_mult=[width // channels[0] for width in channels],
+        channel_mult=multiples(channels, "vae.block_out_channels"),
         num_res_blocks=config.get("layers_per_block", 1),
         z_channels=latents,
         embed_dim=latents,
         norm_groups=config.get("norm_num_groups", 32),
         quant_conv=quant_conv,
     )
-
-
-def _get(ddconfig: Mapping[str, Any], key: str) -> Any:
-    if key not in ddconfig:
-        raise DataError("is missing from the original's hyper-parameters", where=f"ddconfig.{key}")
-    return ddconfig[key]

@@ -11,28 +11,29 @@ from typing import Any
 
 from videogen_cli.errors import DataError
 from videogen_cli.nets.params.clip import CLIPTextParams, CLIPVisionParams, OpenCLIPParams
+from videogen_cli.originals import only_ours, required
 from videogen_cli.weights.keymap import Rule, ignore, rename
 
 # Switch -> the values under which the network is ours.
-_VISION_SWITCHES: dict[str, tuple[Any, ...]] = {
-    "ls_init_value": (None,),
+_VISION_SWITCHES: dict[str, Any] = {
+    "ls_init_value": None,
     "patch_dropout": (0, 0.0),  # acts in training only, and so could be allowed; no published model has it
-    "input_patchnorm": (False,),
-    "global_average_pool": (False,),
-    "attentional_pool": (False,),
-    "timm_model_name": (None,),
-    "no_ln_pre": (False,),
-    "pool_type": ("tok",),
-    "final_ln_after_pool": (False,),
-    "pos_embed_type": ("learnable",),
+    "input_patchnorm": False,
+    "global_average_pool": False,
+    "attentional_pool": False,
+    "timm_model_name": None,
+    "no_ln_pre": False,
+    "pool_type": "tok",
+    "final_ln_after_pool": False,
+    "pos_embed_type": "learnable",
 }
-_TEXT_SWITCHES: dict[str, tuple[Any, ...]] = {
-    "ls_init_value": (None,),
-    "hf_model_name": (None,),
-    "embed_cls": (False,),
-    "pool_type": ("argmax",),
-    "no_causal_mask": (False,),
-    "proj_bias": (False,),
+_TEXT_SWITCHES: dict[str, Any] = {
+    "ls_init_value": None,
+    "hf_model_name": None,
+    "embed_cls": False,
+    "pool_type": "argmax",
+    "no_causal_mask": False,
+    "proj_bias": False,
 }
 
 
@@ -47,8 +48,8 @@ def openclip_params(config: Mapping[str, Any], skip_last: int = 0) -> OpenCLIPPa
         DataError: a key is missing, or its value asks for a network we do not have.
     """
     vision, text = _section(config, "vision_cfg"), _section(config, "text_cfg")
-    _check(vision, _VISION_SWITCHES, "vision_cfg")
-    _check(text, _TEXT_SWITCHES, "text_cfg")
+    only_ours(vision, _VISION_SWITCHES, "vision_cfg")
+    only_ours(text, _TEXT_SWITCHES, "text_cfg")
     size, patch = (_square(vision, key, default) for key, default in (("image_size", 224), ("patch_size", 16)))
     width, head_width = vision.get("width", 768), vision.get("head_width", 64)
     layers = vision.get("layers", 12)
@@ -56,7 +57,7 @@ def openclip_params(config: Mapping[str, Any], skip_last: int = 0) -> OpenCLIPPa
         raise DataError("residual networks are not supported, only transformers", where="vision_cfg.layers")
     if width % head_width:
         raise DataError(f"{head_width} does not divide a width of {width}", where="vision_cfg.head_width")
-    embed_dim = _get(config, "embed_dim", "")
+    embed_dim = required(config, "embed_dim")
     common: dict[str, Any] = {
         "activation": "quick_gelu" if config.get("quick_gelu") else "gelu",
         "embed_dim": embed_dim,
@@ -119,16 +120,10 @@ def _mindspore_tower(theirs: str, ours: str, norms: tuple[str, ...]) -> list[Rul
 
 
 def _section(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    section = _get(config, key, "")
+    section = required(config, key)
     if not isinstance(section, Mapping):
         raise DataError("must be an object of hyper-parameters", where=key)
     return section
-
-
-def _check(section: Mapping[str, Any], switches: Mapping[str, tuple[Any, ...]], where: str) -> None:
-    for key, ours in switches.items():
-        if key in section and section[key] not in ours:
-            raise DataError(f"{section[key]!r} is not supported, only {ours[0]!r}", where=f"{where}.{key}")
 
 
 def _square(section: Mapping[str, Any], key: str, default: int) -> int:
@@ -137,9 +132,3 @@ def _square(section: Mapping[str, Any], key: str, default: int) -> int:
     if len(sides) != 1:
         raise DataError(f"{list(value)} is not square, which is not supported", where=f"vision_cfg.{key}")
     return sides.pop()
-
-
-def _get(config: Mapping[str, Any], key: str, where: str) -> Any:
-    if key not in config:
-        raise DataError("is missing from the original's hyper-parameters", where=f"{where}{key}")
-    return config[key]

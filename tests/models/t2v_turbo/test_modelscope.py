@@ -77,7 +77,7 @@ def test_other_networks_are_refused_by_name(change, where):
 
 def test_autoencoders_that_attend_are_refused_by_name():
     with pytest.raises(DataError) as caught:
-        modelscope.vae_params({"block_out_channels": [32], "down_block_types": ["AttnDownEncoderBlock2D"]})
+        modelscope.component_params({"vae": {"down_block_types": ["AttnDownEncoderBlock2D"]}})
     assert caught.value.where == "vae.down_block_types"
 
 

@@ -13,10 +13,10 @@ from videogen_cli.errors import DataError
 from videogen_cli.nets.params.clip import CLIPTextParams, CLIPVisionParams
 from videogen_cli.nets.params.raft import RAFTParams
 from videogen_cli.nets.params.unet3d import UNet3DParams
+from videogen_cli.originals import LAYERS_SKIPPED, looked_up, only_ours, required
 from videogen_cli.weights.latent_autoencoder import autoencoder_params
 from videogen_cli.weights.openclip import openclip_params
 
-_LAYERS_SKIPPED = {"last": 0, "penultimate": 1}
 _RAFT_FIELDS = {
     "feature_encoder_layers": "feature_widths",
     "context_encoder_layers": "context_widths",
@@ -30,6 +30,7 @@ _RAFT_FIELDS = {
     "flow_head_hidden_size": "flow_head_channels",
     "num_flow_updates": "updates",
 }
+_RAFT_SWITCHES = {"use_mask_predictor": False, "feature_encoder_strides": ([2, 1, 2, 2], (2, 1, 2, 2))}
 
 
 def component_params(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def component_params(config: Mapping[str, Any]) -> dict[str, Any]:
         found |= clip_params({**clip, "layer": clip.get("layer", config.get("layer", "penultimate"))})
     if "vae" in config or "ddconfig" in config:
         vae = config.get("vae", config)
-        found["vae"] = autoencoder_params(_get(vae, "ddconfig", "vae"), _get(vae, "embed_dim", "vae"))
+        found["vae"] = autoencoder_params(required(vae, "ddconfig", "vae"), required(vae, "embed_dim", "vae"))
     if "raft" in config or "feature_encoder_layers" in config:
         found["raft"] = raft_params(config.get("raft", config))
     return found
@@ -62,20 +63,19 @@ def unet_params(config: Mapping[str, Any]) -> UNet3DParams:
     Raises:
         DataError: a key is missing, or its value asks for a network we do not have.
     """
-    if config.get("use_image_dataset", False):
-        raise DataError("True is not supported, only False", where="unet.use_image_dataset")
+    only_ours(config, {"use_image_dataset": False}, "unet")
     temporal = config.get("temporal_attention", True)
-    dim, multiples = _get(config, "dim", "unet"), list(_get(config, "dim_mult", "unet"))
+    dim, multiples = required(config, "dim", "unet"), list(required(config, "dim_mult", "unet"))
     scales = config.get("attn_scales", (1, 0.5, 0.25))
     return UNet3DParams(
-        in_channels=_get(config, "in_dim", "unet"),
-        out_channels=_get(config, "out_dim", "unet"),
+        in_channels=required(config, "in_dim", "unet"),
+        out_channels=required(config, "out_dim", "unet"),
         model_channels=dim,
         channel_mult=multiples,
-        num_res_blocks=_get(config, "num_res_blocks", "unet"),
+        num_res_blocks=required(config, "num_res_blocks", "unet"),
         attention_resolutions=[2**level for level in range(len(multiples)) if 0.5**level in scales],
-        num_head_channels=_get(config, "head_dim", "unet"),
-        context_dim=_get(config, "context_dim", "unet"),
+        num_head_channels=required(config, "head_dim", "unet"),
+        context_dim=required(config, "context_dim", "unet"),
         temporal_attention=temporal,
         temporal_projection="conv1d",
         init_attention=temporal,
@@ -91,10 +91,8 @@ def clip_params(config: Mapping[str, Any]) -> dict[str, CLIPTextParams | CLIPVis
     Raises:
         DataError: a key is missing, or its value asks for a network we do not have.
     """
-    if config["layer"] not in _LAYERS_SKIPPED:
-        words = ", ".join(_LAYERS_SKIPPED)
-        raise DataError(f"must be one of {words}, not '{config['layer']}'", where="text.layer")
-    whole = openclip_params({"vision_cfg": {}, **config}, skip_last=_LAYERS_SKIPPED[config["layer"]])
+    skipped = looked_up(config["layer"], LAYERS_SKIPPED, "text.layer")
+    whole = openclip_params({"vision_cfg": {}, **config}, skipped)
     towers: dict[str, CLIPTextParams | CLIPVisionParams] = {"text": whole.text, "motion": whole.text}
     return {**towers, "visual": whole.vision} if "vision_cfg" in config else towers
 
@@ -111,15 +109,6 @@ def raft_params(config: Mapping[str, Any]) -> RAFTParams:
     if list(config.get("recurrent_block_padding", [k // 2 for k in kernels])) != [k // 2 for k in kernels]:
         where = "raft.recurrent_block_padding"
         raise DataError(f"{config['recurrent_block_padding']} would change the size", where=where)
-    for key, ours in (("use_mask_predictor", False), ("feature_encoder_strides", [2, 1, 2, 2])):
-        value = config.get(key, ours)
-        if (list(value) if isinstance(value, (list, tuple)) else value) != ours:
-            raise DataError(f"{value} is not supported, only {ours}", where=f"raft.{key}")
+    only_ours(config, _RAFT_SWITCHES, "raft")
     given = {ours: config[theirs] for theirs, ours in _RAFT_FIELDS.items() if theirs in config}
     return RAFTParams(**given)
-
-
-def _get(config: Mapping[str, Any], key: str, where: str) -> Any:
-    if key not in config:
-        raise DataError("is missing from the original's hyper-parameters", where=f"{where}.{key}")
-    return config[key]

@@ -16,6 +16,7 @@ from videogen_cli.diffusion.guidance import guide
 from videogen_cli.diffusion.vgen import GaussianDiffusion
 from videogen_cli.errors import DataError
 from videogen_cli.metrics.parity import Case
+from videogen_cli.originals import only_ours
 from videogen_cli.train.schedule import betas, learning_rate
 
 Outputs = dict[str, Any]
@@ -54,7 +55,7 @@ def scheduler_ddim(case: Case) -> Outputs:
     """A whole sampling loop over recorded network outputs."""
     given, config = case.inputs, case.config
     diffusion = GaussianDiffusion.create(config)
-    _refuse(config, clamp=None, percentile=None, rescale_timesteps=False)
+    only_ours(config, {"clamp": None, "percentile": None, "rescale_timesteps": False})
     visited, arrivals = diffusion.steps(config["ddim_timesteps"])
     draws = given.get("step_noise", given.get("noise"))
     steps: list[samplers.Step] = []
@@ -152,10 +153,3 @@ def _train_config(cycle: Mapping[str, Any] | None, optimizer: Mapping[str, Any])
     defaults = {"min_beta1": 0.8, "max_beta1": 0.9}  # DeepSpeed's
     numbers = {**defaults, "fall_steps": given.get("rise_steps", 2000), **given}
     return TrainConfig(schedule="one_cycle", cycle=CycleConfig(**numbers), **common)
-
-
-def _refuse(config: Mapping[str, Any], **ours: Any) -> None:
-    """Raise DataError for a switch that is not set as ours."""
-    for key, value in ours.items():
-        if config.get(key, value) != value:
-            raise DataError(f"{config[key]} is not supported, only {value}", where=key)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from videogen_cli.errors import DataError, did_you_mean
 from videogen_cli.nets.params.moviegen import MovieGenParams, TextProjectorParams
+from videogen_cli.originals import looked_up, only_ours
 
 # The original's name -> ours.
 _TRANSFORMER = {
@@ -62,9 +62,7 @@ def transformer_params(config: Mapping[str, Any]) -> MovieGenParams:
     Raises:
         DataError: a value asks for a network we do not have.
     """
-    for key, ours in _SWITCHES.items():
-        if config.get(key, ours) != ours:
-            raise DataError(f"{config[key]!r} is not supported, only {ours!r}", where=f"transformer.{key}")
+    only_ours(config, _SWITCHES, "transformer")
     values = {ours: config[key] for key, ours in _TRANSFORMER.items() if key in config}
     if values.get("out_channels", 0) is None:
         values["out_channels"] = 0
@@ -80,8 +78,7 @@ def text_projector_params(config: Mapping[str, Any]) -> TextProjectorParams:
     Raises:
         DataError: its norm is not one of upstream's.
     """
-    norm = config.get("norm", "LayerNorm")  # upstream's default; its transformer asks for RMSNorm
-    if norm not in _NORMS:
-        raise DataError(f"{norm!r} is not supported", where="text_projector.norm", hint=did_you_mean(norm, _NORMS))
+    # upstream's default; its transformer asks for RMSNorm
+    norm = looked_up(config.get("norm", "LayerNorm"), _NORMS, "text_projector.norm")
     values = {ours: config[key] for key, ours in _PROJECTOR.items() if key in config}
-    return TextProjectorParams(**values, norm=_NORMS[norm])
+    return TextProjectorParams(**values, norm=norm)

@@ -13,6 +13,7 @@ from typing import Any
 from videogen_cli.errors import DataError
 from videogen_cli.nets.params.lpips import lpips_params
 from videogen_cli.nets.params.tae import TAEParams
+from videogen_cli.originals import looked_up, multiples, only_ours
 
 # Switch -> the one value our network has. Dropout acts in training only, and no published model has any.
 _SWITCHES = {"double_z": True, "resamp_with_conv": True, "tanh_out": False, "give_pre_end": False}
@@ -50,21 +51,17 @@ def tae_params(config: Mapping[str, Any]) -> TAEParams:
     Raises:
         DataError: a value asks for a network we do not have.
     """
-    for key, ours in _SWITCHES.items():
-        if config.get(key, ours) != ours:
-            raise DataError(f"{config[key]} is not supported, only {ours}", where=f"tae.{key}")
-    if (kind := config.get("attn_type", "vanilla")) not in _ATTENTIONS:
-        raise DataError(f"'{kind}' is not one of {', '.join(_ATTENTIONS)}", where="tae.attn_type")
+    only_ours(config, _SWITCHES, "tae")
     published = TAEParams()
-    multiples = list(config.get("ch_mult", published.channel_mult))
+    factors = list(config.get("ch_mult", published.channel_mult))
     return TAEParams(
         in_channels=config.get("in_channels", published.in_channels),
         out_channels=config.get("out_ch", published.out_channels),
         base_channels=config.get("ch", published.base_channels),
-        channel_mult=multiples,
+        channel_mult=factors,
         num_res_blocks=config.get("num_res_blocks", published.num_res_blocks),
-        attention_levels=_attention_levels(config, len(multiples)),
-        temporal_attention=_ATTENTIONS[kind],
+        attention_levels=_attention_levels(config, len(factors)),
+        temporal_attention=looked_up(config.get("attn_type", "vanilla"), _ATTENTIONS, "tae.attn_type"),
         temporal_downsample_levels=list(config.get("temporal_downsample_level", published.temporal_downsample_levels)),
         temporal_upsample_levels=list(config.get("temporal_upsample_level", published.temporal_upsample_levels)),
         z_channels=config.get("z_channels", published.z_channels),
@@ -96,9 +93,7 @@ def _attention_levels(config: Mapping[str, Any], levels: int) -> list[int]:
 def _diffusers_params(config: Mapping[str, Any]) -> TAEParams:
     """Return the TAE that an image autoencoder is inflated to: time is compressed as often as space."""
     channels = list(config["block_out_channels"])
-    base, count = channels[0], len(channels)
-    if any(width % base for width in channels):
-        raise DataError(f"{channels} are not multiples of the first", where="block_out_channels")
+    count = len(channels)
     attends = _attends(config, "down_block_types", _DOWN_BLOCKS, count)
     if attends != _attends(config, "up_block_types", _UP_BLOCKS, count)[::-1]:
         raise DataError("encoder and decoder attend on different levels", where="up_block_types")
@@ -106,8 +101,8 @@ def _diffusers_params(config: Mapping[str, Any]) -> TAEParams:
     return TAEParams(
         in_channels=config.get("in_channels", 3),
         out_channels=config.get("out_channels", 3),
-        base_channels=base,
-        channel_mult=[width // base for width in channels],
+        base_channels=channels[0],
+        channel_mult=multiples(channels, "block_out_channels"),
         num_res_blocks=config.get("layers_per_block", 1),
         attention_levels=[level for level, there in enumerate(attends) if there],
         temporal_downsample_levels=list(range(count - 1)),
@@ -123,6 +118,4 @@ def _diffusers_params(config: Mapping[str, Any]) -> TAEParams:
 
 def _attends(config: Mapping[str, Any], key: str, known: Mapping[str, bool], count: int) -> list[bool]:
     kinds = config.get(key, [next(iter(known))] * count)
-    if unknown := [kind for kind in kinds if kind not in known]:
-        raise DataError(f"'{unknown[0]}' is not one of {', '.join(known)}", where=key)
-    return [known[kind] for kind in kinds]
+    return [looked_up(kind, known, key) for kind in kinds]

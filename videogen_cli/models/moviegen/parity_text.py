@@ -11,6 +11,7 @@ from videogen_cli.errors import DataError, did_you_mean
 from videogen_cli.metrics.parity import Case
 from videogen_cli.metrics.parity_networks import call, networks
 from videogen_cli.metrics.parity_text import t5_outputs
+from videogen_cli.originals import only_ours
 
 _T5 = ("ul2", "byt5")
 _LEGACY_END = 2  # an eos_token_id that early configs had whatever the vocabulary; transformers then takes the largest
@@ -39,9 +40,7 @@ def tokenizer(case: Case) -> dict[str, Any]:
     ours = {"pad_id": made.pad, "eos_id": made.end, "unk_id": made.unknown}
     if isinstance(made, ByteTokenizer):
         ours["byte_offset"] = made.offset
-    for key, value in ours.items():
-        if config.get(key, value) != value:
-            raise DataError(f"{config[key]} is not supported, only {value}", where=key)
+    only_ours(config, ours)
     ids, mask = made.encode(config["texts"])
     return {"input_ids": ids, "attention_mask": mask}
 

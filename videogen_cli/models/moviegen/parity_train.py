@@ -10,6 +10,7 @@ import numpy as np
 from videogen_cli.config import TrainConfig
 from videogen_cli.errors import DataError
 from videogen_cli.metrics.parity import Case
+from videogen_cli.originals import only_ours
 from videogen_cli.runtime.sequence_parallel import all_to_all
 from videogen_cli.train.schedule import learning_rate
 
@@ -67,9 +68,7 @@ def optimizer_config(config: Mapping[str, Any]) -> TrainConfig:
     Raises:
         DataError: another optimizer or schedule than we have.
     """
-    for key, ours in (("optimizer", _OPTIMIZERS), ("schedule", _SCHEDULES)):
-        if config.get(key, ours[0]) not in ours:
-            raise DataError(f"{config[key]!r} is not supported, only {', '.join(ours)}", where=key)
+    only_ours(config, {"optimizer": _OPTIMIZERS, "schedule": _SCHEDULES})
     first, second = config.get("betas", (0.9, 0.999))
     return TrainConfig(
         learning_rate=config["lr"],

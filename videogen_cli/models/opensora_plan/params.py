@@ -11,15 +11,17 @@ from typing import Any
 
 from videogen_cli.errors import DataError
 from videogen_cli.nets.params.latte import ACTIVATIONS, LatteParams
+from videogen_cli.originals import only_ours, required
 
-# Switch -> (the original's default, the one value our transformer has).
+# Switch -> what our transformer has.
 _SWITCHES = {
-    "norm_type": ("layer_norm", "ada_norm_single"),
-    "attention_type": ("default", "default"),
-    "only_cross_attention": (False, False),
-    "double_self_attention": (False, False),
-    "num_vector_embeds": (None, None),
-    "dropout": (0.0, 0.0),
+    "norm_type": "ada_norm_single",
+    "attention_type": "default",
+    "only_cross_attention": False,
+    "double_self_attention": False,
+    "num_vector_embeds": None,
+    "dropout": 0.0,
+    "activation_fn": ACTIVATIONS,
 }
 
 
@@ -29,42 +31,29 @@ def component_params(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DataError: a key is missing, or its value asks for a network we do not have.
     """
-    config = config.get("transformer", config)
-    for key, (default, ours) in _SWITCHES.items():
-        value = config.get(key, default)
-        if value != ours:
-            raise DataError(f"{value} is not supported, only {ours}", where=f"transformer.{key}")
-    activation = config.get("activation_fn", "geglu")
-    if activation not in ACTIVATIONS:
-        hint = f"Supported are {', '.join(ACTIVATIONS)}."
-        raise DataError(f"'{activation}' is not supported", where="transformer.activation_fn", hint=hint)
-    in_channels = _get(config, "in_channels")
+    config = {"norm_type": "layer_norm", **config.get("transformer", config)}
+    only_ours(config, _SWITCHES, "transformer")
+    in_channels = required(config, "in_channels", "transformer")
     params = LatteParams(
         in_channels=in_channels,
         out_channels=config.get("out_channels") or in_channels,
         num_attention_heads=config.get("num_attention_heads", 16),
         attention_head_dim=config.get("attention_head_dim", 88),
         num_layers=config.get("num_layers", 1),
-        patch_size=_get(config, "patch_size"),
-        sample_size=_square(_get(config, "sample_size")),
+        patch_size=required(config, "patch_size", "transformer"),
+        sample_size=_square(required(config, "sample_size", "transformer")),
         video_length=config.get("video_length", 16),
-        caption_channels=_get(config, "caption_channels"),
+        caption_channels=required(config, "caption_channels", "transformer"),
         attention_bias=config.get("attention_bias", False),
-        activation=activation,
+        activation=config.get("activation_fn", "geglu"),
         norm_affine=config.get("norm_elementwise_affine", True),
         norm_eps=config.get("norm_eps", 1e-5),
         joint_positions=config.get("gradient_checkpointing", True),
     )
-    if _get(config, "cross_attention_dim") != params.width:
+    if required(config, "cross_attention_dim", "transformer") != params.width:
         what = f"must be the width, {params.width}, that captions are projected to"
         raise DataError(what, where="transformer.cross_attention_dim")
     return {"transformer": params}
-
-
-def _get(config: Mapping[str, Any], key: str) -> Any:
-    if config.get(key) is None:
-        raise DataError("is missing from the original's hyper-parameters", where=f"transformer.{key}")
-    return config[key]
 
 
 def _square(size: Any) -> int:

@@ -14,11 +14,12 @@ from videogen_cli.errors import DataError
 from videogen_cli.nets.params.clip import CLIPTextParams
 from videogen_cli.nets.params.hugging_face import clip_text_params
 from videogen_cli.nets.params.unet3d import UNet3DParams
-from videogen_cli.nets.params.vae2d import AutoencoderKLParams
+from videogen_cli.originals import only_ours
 from videogen_cli.weights.autoencoder_keys import DiffusersKeys
 from videogen_cli.weights.clip_keys import hugging_face_text
 from videogen_cli.weights.diffusers_unet_keys import diffusers_unet_rules, layout_of_keys, layout_of_names
 from videogen_cli.weights.keymap import Account, KeyMap
+from videogen_cli.weights.latent_autoencoder import diffusers_params
 from videogen_cli.weights.tensor import LazyTensor
 
 UNET_CLASS = "UNet3DConditionModel"
@@ -31,13 +32,7 @@ _UNET_SWITCHES = {
     "norm_num_groups": 32,  # upstream's temporal layers have 32 whatever it says
     "num_attention_heads": None,
 }
-_VAE_SWITCHES = {
-    "act_fn": "silu",
-    "mid_block_add_attention": True,
-    "use_quant_conv": True,
-    "use_post_quant_conv": True,
-    "shift_factor": None,
-}
+_VAE_SWITCHES = {"use_quant_conv": True, "shift_factor": None}
 
 
 def published_unet() -> UNet3DParams:
@@ -79,7 +74,8 @@ def component_params(config: Mapping[str, Any]) -> dict[str, Any]:
         guidance = unet.get("time_cond_proj_dim") or config.get("time_cond_proj_dim")
         found["unet"] = unet_params({**unet, "time_cond_proj_dim": guidance})
     if vae := sections.get("vae"):
-        found["vae"] = vae_params(vae)
+        only_ours(vae, _VAE_SWITCHES, "vae")
+        found["vae"] = diffusers_params(vae)
     if text := sections.get("text_encoder"):
         found["text"] = clip_text_params({"architectures": [_TEXT_CLASS], **text})
     return found
@@ -91,7 +87,7 @@ def unet_params(config: Mapping[str, Any]) -> UNet3DParams:
     Raises:
         DataError: a value asks for a network we do not have.
     """
-    _require(config, _UNET_SWITCHES, "unet")
+    only_ours(config, _UNET_SWITCHES, "unet")
     channels = list(config.get("block_out_channels", (320, 640, 1280, 1280)))
     uneven = any(width % channels[0] for width in channels)
     head_dim = config.get("attention_head_dim", 64)
@@ -129,43 +125,9 @@ def _attended(config: Mapping[str, Any], levels: int) -> list[int]:
     return [2**level for level in reversed(range(levels)) if attends[level]]
 
 
-def vae_params(config: Mapping[str, Any]) -> AutoencoderKLParams:
-    """Return the autoencoder's params; a key that is absent has diffusers' default.
-
-    Raises:
-        DataError: a value asks for a network we do not have.
-    """
-    _require(config, _VAE_SWITCHES, "vae")
-    channels = list(config.get("block_out_channels", (64,)))
-    if any(width % channels[0] for width in channels):
-        raise DataError(f"{channels} are no multiples of the first", where="vae.block_out_channels")
-    down = config.get("down_block_types", ("DownEncoderBlock2D",) * len(channels))
-    up = config.get("up_block_types", ("UpDecoderBlock2D",) * len(channels))
-    for where, kinds, only in (("down", down, "DownEncoderBlock2D"), ("up", up, "UpDecoderBlock2D")):
-        if list(kinds) != [only] * len(channels):
-            raise DataError(f"{list(kinds)} are not supported, only {only}", where=f"vae.{where}_block_types")
-    latents = config.get("latent_channels", 4)
-    return AutoencoderKLParams(
-        in_channels=config.get("in_channels", 3),
-        out_channels=config.get("out_channels", 3),
-        base_channels=channels[0],
-        channel_mult=[width // channels[0] for width in channels],
-        num_res_blocks=config.get("layers_per_block", 1),
-        z_channels=latents,
-        embed_dim=latents,
-        norm_groups=config.get("norm_num_groups", 32),
-    )
-
-
 def latent_scale(config: Mapping[str, Any]) -> float:
     """Return what latents are multiplied by."""
     return config.get("vae", config).get("scaling_factor", 0.18215)
-
-
-def _require(config: Mapping[str, Any], switches: Mapping[str, Any], where: str) -> None:
-    for name, ours in switches.items():
-        if config.get(name, ours) != ours:
-            raise DataError(f"{config[name]} is not supported, only {ours}", where=f"{where}.{name}")
 
 
 # Component -> its folder, and how keys in its file begin.

@@ -13,23 +13,24 @@ from videogen_cli.errors import DataError
 from videogen_cli.models.t2v_turbo import modelscope
 from videogen_cli.nets.params.clip import CLIPTextParams
 from videogen_cli.nets.params.unet3d import UNet3DParams
+from videogen_cli.originals import LAYERS_SKIPPED, looked_up, only_ours, required
 from videogen_cli.weights.latent_autoencoder import autoencoder_params
 
-# Switch -> (the original's default, the one value our UNet has).
+# Switch -> the one value our UNet has.
 _UNET_SWITCHES = {
-    "dims": (2, 2),
-    "conv_resample": (True, True),
-    "use_scale_shift_norm": (False, False),
-    "resblock_updown": (False, False),
-    "use_linear": (False, True),
-    "tempspatial_aware": (False, False),
-    "temporal_selfatt_only": (True, True),
-    "use_relative_position": (True, False),
-    "use_causal_attention": (False, False),
-    "use_image_attention": (False, False),
-    "temporal_transformer_depth": (1, 1),
+    "dims": 2,
+    "conv_resample": True,
+    "use_scale_shift_norm": False,
+    "resblock_updown": False,
+    "use_linear": True,
+    "tempspatial_aware": False,
+    "temporal_selfatt_only": True,
+    "use_relative_position": False,
+    "use_causal_attention": False,
+    "use_image_attention": False,
+    "temporal_transformer_depth": 1,
 }
-_LAYERS_SKIPPED = {"last": 0, "penultimate": 1}
+_UNET_DEFAULTS = {"use_linear": False, "use_relative_position": True}  # the original's, which are not ours
 
 
 def component_params(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def component_params(config: Mapping[str, Any]) -> dict[str, Any]:
     if "unet_config" in config or "model_channels" in config:
         found["unet"] = unet_params(config.get("unet_config", config))
     if "ddconfig" in config:
-        found["vae"] = autoencoder_params(config["ddconfig"], _get(config, "embed_dim", "vae"))
+        found["vae"] = autoencoder_params(config["ddconfig"], required(config, "embed_dim", "vae"))
     if text := config.get("text_cfg", config.get("text")):
         width = config.get("text_embed_dim", text.get("embed_dim", config.get("embed_dim")))
         found["text"] = text_params(text, width, config.get("layer", "penultimate"))
@@ -61,20 +62,19 @@ def unet_params(config: Mapping[str, Any]) -> UNet3DParams:
     Raises:
         DataError: a key is missing, or its value asks for a network we do not have.
     """
-    for key, (default, ours) in _UNET_SWITCHES.items():
-        _require(config.get(key, default), ours, f"unet.{key}")
+    only_ours({**_UNET_DEFAULTS, **config}, _UNET_SWITCHES, "unet")
     heads = config.get("num_head_channels", -1)
     if heads == -1:
         raise DataError("a fixed number of heads is not supported", where="unet.num_head_channels", hint="Give it.")
     return UNet3DParams(
-        in_channels=_get(config, "in_channels", "unet"),
-        out_channels=_get(config, "out_channels", "unet"),
-        model_channels=_get(config, "model_channels", "unet"),
+        in_channels=required(config, "in_channels", "unet"),
+        out_channels=required(config, "out_channels", "unet"),
+        model_channels=required(config, "model_channels", "unet"),
         channel_mult=list(config.get("channel_mult", (1, 2, 4, 8))),
-        num_res_blocks=_get(config, "num_res_blocks", "unet"),
-        attention_resolutions=list(_get(config, "attention_resolutions", "unet")),
+        num_res_blocks=required(config, "num_res_blocks", "unet"),
+        attention_resolutions=list(required(config, "attention_resolutions", "unet")),
         num_head_channels=heads,
-        context_dim=_get(config, "context_dim", "unet"),
+        context_dim=required(config, "context_dim", "unet"),
         transformer_depth=config.get("transformer_depth", 1),
         temporal_conv=config.get("temporal_conv", False),
         temporal_attention=config.get("temporal_attention", True),
@@ -91,25 +91,12 @@ def text_params(text_cfg: Mapping[str, Any], embed_dim: int, layer: str = "penul
     Raises:
         DataError: a key is missing, or ``layer`` is neither ``last`` nor ``penultimate``.
     """
-    if layer not in _LAYERS_SKIPPED:
-        raise DataError(f"must be one of {', '.join(_LAYERS_SKIPPED)}, not '{layer}'", where="text.layer")
     return CLIPTextParams(
-        vocab_size=_get(text_cfg, "vocab_size", "text"),
+        vocab_size=required(text_cfg, "vocab_size", "text"),
         context_length=text_cfg.get("context_length", 77),
-        width=_get(text_cfg, "width", "text"),
-        heads=_get(text_cfg, "heads", "text"),
-        layers=_get(text_cfg, "layers", "text"),
+        width=required(text_cfg, "width", "text"),
+        heads=required(text_cfg, "heads", "text"),
+        layers=required(text_cfg, "layers", "text"),
         embed_dim=embed_dim,
-        skip_last=_LAYERS_SKIPPED[layer],
+        skip_last=looked_up(layer, LAYERS_SKIPPED, "text.layer"),
     )
-
-
-def _get(config: Mapping[str, Any], key: str, where: str) -> Any:
-    if key not in config:
-        raise DataError("is missing from the original's hyper-parameters", where=f"{where}.{key}")
-    return config[key]
-
-
-def _require(value: Any, ours: Any, where: str) -> None:
-    if value != ours:
-        raise DataError(f"{value} is not supported, only {ours}", where=where)

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from videogen_cli.errors import DataError, WeightsError
+from videogen_cli.errors import WeightsError
 from videogen_cli.nets.params.bert import BertParams
 from videogen_cli.nets.params.internvideo2 import InternVideo2Params, VideoTowerParams
+from videogen_cli.originals import only_ours, required
 from videogen_cli.weights.checkpoint import Checkpoint
 from videogen_cli.weights.keymap import Account, KeyMap, Shape, ignore, rename
 from videogen_cli.weights.openclip import openclip_mindspore_rules, openclip_params, openclip_rules
@@ -120,11 +121,10 @@ def video_reward_params(config: Mapping[str, Any]) -> dict[str, Any]:
         DataError: a key is missing, or its value asks for a network we do not have.
     """
     config = config.get("internvid", config)
-    vision, bert = _get(config, "vision_encoder", ""), _get(config, "bert", "")
+    vision, bert = required(config, "vision_encoder"), required(config, "bert")
     options = {**config, **vision}  # the original's constructor takes both
-    _require(options.get("sep_pos_embed", False), (False,), "vision_encoder.sep_pos_embed")
-    _require(options.get("in_chans", 3), (3,), "vision_encoder.in_chans")
-    width, origin = _get(vision, "embed_dim", "vision_encoder."), config.get("origin_num_frames", 4)
+    only_ours(options, {"sep_pos_embed": False, "in_chans": 3}, "vision_encoder")
+    width, origin = required(vision, "embed_dim", "vision_encoder"), config.get("origin_num_frames", 4)
     video = VideoTowerParams(
         image_size=vision.get("img_size", 224),
         patch_size=vision.get("patch_size", 14),
@@ -132,8 +132,8 @@ def video_reward_params(config: Mapping[str, Any]) -> dict[str, Any]:
         num_frames=options.get("num_frames", 8),
         origin_num_frames=options.get("num_frames", 8) if origin is None else origin,
         width=width,
-        depth=_get(vision, "depth", "vision_encoder."),
-        heads=_get(vision, "num_heads", "vision_encoder."),
+        depth=required(vision, "depth", "vision_encoder"),
+        heads=required(vision, "num_heads", "vision_encoder"),
         mlp_width=int(width * vision.get("mlp_ratio", 48 / 11)),
         qkv_bias=options.get("qkv_bias", False),
         qk_norm=options.get("qk_normalization", True),
@@ -143,33 +143,21 @@ def video_reward_params(config: Mapping[str, Any]) -> dict[str, Any]:
         pool_width=vision.get("clip_embed_dim", 768),
     )
     text_length = config.get("max_txt_l", 40)
-    return {"video_reward": InternVideo2Params(video, _bert_params(bert), _get(config, "embed_dim", ""), text_length)}
+    return {"video_reward": InternVideo2Params(video, _bert_params(bert), required(config, "embed_dim"), text_length)}
 
 
 def _bert_params(bert: Mapping[str, Any]) -> BertParams:
     """Return the params of the layers that see text alone."""
-    _require(bert.get("position_embedding_type", "absolute"), ("absolute",), "bert.position_embedding_type")
-    _require(bert.get("hidden_act", "gelu"), ("gelu", "gelu_new"), "bert.hidden_act")
-    layers = _get(bert, "num_hidden_layers", "bert.")
+    only_ours(bert, {"position_embedding_type": "absolute", "hidden_act": ("gelu", "gelu_new")}, "bert")
+    layers = required(bert, "num_hidden_layers", "bert")
     return BertParams(
-        vocab_size=_get(bert, "vocab_size", "bert."),
-        width=_get(bert, "hidden_size", "bert."),
+        vocab_size=required(bert, "vocab_size", "bert"),
+        width=required(bert, "hidden_size", "bert"),
         layers=min(layers, bert.get("fusion_layer", layers)),
-        heads=_get(bert, "num_attention_heads", "bert."),
-        inner_width=_get(bert, "intermediate_size", "bert."),
+        heads=required(bert, "num_attention_heads", "bert"),
+        inner_width=required(bert, "intermediate_size", "bert"),
         activation=bert.get("hidden_act", "gelu"),
         max_positions=bert.get("max_position_embeddings", 512),
         token_types=bert.get("type_vocab_size", 2),
         norm_eps=bert.get("layer_norm_eps", 1e-12),
     )
-
-
-def _get(section: Mapping[str, Any], key: str, where: str) -> Any:
-    if key not in section:
-        raise DataError("is missing from the original's hyper-parameters", where=f"{where}{key}")
-    return section[key]
-
-
-def _require(value: Any, ours: tuple[Any, ...], where: str) -> None:
-    if value not in ours:
-        raise DataError(f"{value!r} is not supported, only {', '.join(map(repr, ours))}", where=where)

@@ -9,12 +9,12 @@ import numpy as np
 
 from videogen_cli.diffusion import samplers
 from videogen_cli.diffusion.vgen import GaussianDiffusion
-from videogen_cli.errors import DataError
+from videogen_cli.originals import only_ours
 
 _PUBLISHED = {"init_beta": 0.00085, "last_beta": 0.0120}  # of the schedule linear_sd
 _NUMBERS = ("num_timesteps", "init_beta", "last_beta", "zero_terminal_snr")
 # Switch -> the values under which DDIM and the loss are ours; the variance of DDPM's own sampler is read by neither.
-_SWITCHES = {"var_type": ("fixed_small", "fixed_large"), "loss_type": ("mse",), "rescale_timesteps": (False,)}
+_SWITCHES = {"var_type": ("fixed_small", "fixed_large"), "loss_type": "mse", "rescale_timesteps": False}
 
 
 def gaussian_diffusion(config: Mapping[str, Any]) -> GaussianDiffusion:
@@ -23,9 +23,7 @@ def gaussian_diffusion(config: Mapping[str, Any]) -> GaussianDiffusion:
     Raises:
         DataError: it asks for something we do not have.
     """
-    for name, ours in _SWITCHES.items():
-        if config.get(name, ours[0]) not in ours:
-            raise DataError(f"{config[name]!r} is not supported, only {' or '.join(map(str, ours))}", where=name)
+    only_ours(config, _SWITCHES)
     schedule = config.get("schedule", "linear_sd")
     numbers = {name: config[name] for name in _NUMBERS if config.get(name) is not None}
     if schedule == "linear_sd":

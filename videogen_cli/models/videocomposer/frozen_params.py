@@ -11,15 +11,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from videogen_cli.errors import DataError
 from videogen_cli.nets.params.midas import MiDaSParams
 from videogen_cli.nets.params.pidinet import OPERATORS, PiDiNetParams
 from videogen_cli.nets.params.sketch import SketchSimplificationParams
+from videogen_cli.originals import LAYERS_SKIPPED, looked_up, required
 from videogen_cli.weights.latent_autoencoder import autoencoder_params
 from videogen_cli.weights.openclip import openclip_params
 
 Config = Mapping[str, Any]
-_LAYERS_SKIPPED = {"last": 0, "penultimate": 1}
 
 
 def vae_params(config: Config) -> dict[str, Any]:
@@ -28,9 +27,7 @@ def vae_params(config: Config) -> dict[str, Any]:
     Raises:
         DataError: a key is missing, or its value asks for a network we do not have.
     """
-    if "ddconfig" not in config:
-        raise DataError("is missing from the original's hyper-parameters", where="ddconfig")
-    return {"vae": autoencoder_params(config["ddconfig"], config.get("embed_dim", 4))}
+    return {"vae": autoencoder_params(required(config, "ddconfig"), config.get("embed_dim", 4))}
 
 
 def clip_params(config: Config) -> dict[str, Any]:
@@ -39,10 +36,7 @@ def clip_params(config: Config) -> dict[str, Any]:
     Raises:
         DataError: a key is missing, or its value asks for a network we do not have.
     """
-    layer = config.get("layer", "penultimate")
-    if layer not in _LAYERS_SKIPPED:
-        raise DataError(f"must be one of {', '.join(_LAYERS_SKIPPED)}, not '{layer}'", where="layer")
-    return {"clip": openclip_params(config, _LAYERS_SKIPPED[layer])}
+    return {"clip": openclip_params(config, looked_up(config.get("layer", "penultimate"), LAYERS_SKIPPED, "layer"))}
 
 
 def midas_params(config: Config) -> dict[str, Any]:
@@ -67,14 +61,10 @@ def pidinet_params(config: Config) -> dict[str, Any]:
         DataError: a key is missing, or there is no such list of operators.
     """
     config = config.get("pidinet", config)
-    for name in ("inplane", "pdcs"):
-        if name not in config:
-            raise DataError("is missing from the original's hyper-parameters", where=f"pidinet.{name}")
-    if config["pdcs"] not in OPERATORS:
-        raise DataError(f"'{config['pdcs']}' is not one of {', '.join(OPERATORS)}", where="pidinet.pdcs")
+    looked_up(required(config, "pdcs", "pidinet"), OPERATORS, "pidinet.pdcs")
     return {
         "pidinet": PiDiNetParams(
-            channels=config["inplane"],
+            channels=required(config, "inplane", "pidinet"),
             dilation_channels=config.get("dil") or 0,
             attention=config.get("sa", False),
             operators=config["pdcs"],

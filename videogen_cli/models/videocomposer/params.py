@@ -11,6 +11,7 @@ from typing import Any
 
 from videogen_cli.errors import DataError, did_you_mean
 from videogen_cli.nets.params.unet3d import SPATIAL_CONDITIONS, ConditionedUNet3DParams
+from videogen_cli.originals import only_ours
 
 # The original's ``video_compositions`` -> our condition; those of None have no encoder of their own.
 COMPOSITIONS = {
@@ -40,9 +41,7 @@ def unet_params(config: Mapping[str, Any]) -> dict[str, ConditionedUNet3DParams]
     config = config.get("unet", config)
     if not {"concat_dim", "dim_mult", "video_compositions"} & set(config):
         return {}
-    for name, ours in _SWITCHES.items():
-        if config.get(name, ours) != ours:
-            raise DataError(f"{config[name]} is not supported, only {ours}", where=f"unet.{name}")
+    only_ours(config, _SWITCHES, "unet")
     multiples = list(config.get("dim_mult", (1, 2, 4, 4)))
     over_frames = config.get("temporal_attention", True)
     params = ConditionedUNet3DParams(

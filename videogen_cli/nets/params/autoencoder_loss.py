@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from videogen_cli.errors import DataError, UsageError
 from videogen_cli.nets.params.checks import one_of
 from videogen_cli.nets.params.discriminators import PatchDiscriminatorParams
 from videogen_cli.nets.params.lpips import LPIPSParams, lpips_params
+from videogen_cli.originals import checked, looked_up, only_ours
 
 GAN_LOSSES = ("hinge", "vanilla")
 _CLASSES = {
@@ -55,13 +55,9 @@ def autoencoder_loss_params(config: Mapping[str, Any]) -> AutoencoderLossParams:
         DataError: a value asks for a loss we do not have.
     """
     name = str(config.get("loss_class", config.get("loss_type", "LPIPSWithDiscriminator"))).rpartition(".")[2]
-    if name not in _CLASSES:
-        raise DataError(f"'{name}' is not one of {', '.join(_CLASSES)}", where="vae.loss_type")
-    adversarial, video = _CLASSES[name]
+    adversarial, video = looked_up(name, _CLASSES, "vae.loss_type")
     config = {**config, **(config.get("loss_params") or {})}
-    for key, ours in _FIXED.items():
-        if config.get(key, ours) != ours:
-            raise DataError(f"{config[key]} is not supported, only {ours}", where=f"loss.{key}")
+    only_ours(config, _FIXED, "loss")
     params = AutoencoderLossParams(
         perceptual_weight=config.get("perceptual_weight", 1.0),
         kl_weight=config.get("kl_weight", 1.0),
@@ -79,8 +75,4 @@ def autoencoder_loss_params(config: Mapping[str, Any]) -> AutoencoderLossParams:
             video=video,
         ),
     )
-    try:
-        params.check()
-    except UsageError as error:
-        raise DataError(error.what, where=error.where, hint=error.hint) from error
-    return params
+    return checked(params)

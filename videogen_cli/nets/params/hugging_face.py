@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from videogen_cli.errors import DataError, did_you_mean
 from videogen_cli.nets.params.clip import CLIPTextParams
 from videogen_cli.nets.params.t5 import T5Params
+from videogen_cli.originals import looked_up, only_ours
 
 _T5_TYPES = ("t5", "mt5")  # umt5 has a table of distances in every block
 # feed_forward_proj -> activation; gated-gelu is the one whose name does not say which GELU it means
@@ -34,8 +34,7 @@ def t5_params(config: Mapping[str, Any]) -> T5Params:
     Raises:
         DataError: the config is that of another network, or asks for an activation we do not have.
     """
-    if (kind := config.get("model_type", "t5")) not in _T5_TYPES:
-        raise DataError(f"'{kind}' is not supported, only {', '.join(_T5_TYPES)}", where="model_type")
+    only_ours(config, {"model_type": _T5_TYPES})
     feed_forward = config.get("feed_forward_proj", "relu")
     return T5Params(
         vocab_size=config.get("vocab_size", 32128),
@@ -46,7 +45,7 @@ def t5_params(config: Mapping[str, Any]) -> T5Params:
         layers=config.get("num_layers", 6),
         buckets=config.get("relative_attention_num_buckets", 32),
         max_distance=config.get("relative_attention_max_distance", 128),
-        activation=_known(feed_forward, _T5_ACTIVATIONS, "feed_forward_proj"),
+        activation=looked_up(feed_forward, _T5_ACTIVATIONS, "feed_forward_proj"),
         gated=feed_forward.startswith("gated-"),
         norm_eps=config.get("layer_norm_epsilon", 1e-6),
     )
@@ -71,13 +70,7 @@ def clip_text_params(config: Mapping[str, Any]) -> CLIPTextParams:
         embed_dim=config.get("projection_dim", text.get("projection_dim", 512)),
         skip_last=0,
         mlp_width=text.get("intermediate_size", 2048),
-        activation=_known(text.get("hidden_act", "quick_gelu"), _CLIP_ACTIVATIONS, "hidden_act"),
+        activation=looked_up(text.get("hidden_act", "quick_gelu"), _CLIP_ACTIVATIONS, "hidden_act"),
         norm_eps=text.get("layer_norm_eps", 1e-5),
         projection="none" if alone else "linear",
     )
-
-
-def _known(word: str, table: Mapping[str, str], where: str) -> str:
-    if word not in table:
-        raise DataError(f"'{word}' is not one of {', '.join(table)}", where=where, hint=did_you_mean(word, table))
-    return table[word]

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from videogen_cli.errors import DataError, UsageError
+from videogen_cli.errors import UsageError
 from videogen_cli.nets.params.checks import levels, one_of, positive
+from videogen_cli.originals import checked, only_ours
 
 CONVOLUTIONS = ("CausalConv3d", "Conv2d")
 ATTENTIONS = ("AttnBlock3D", "AttnBlock3DFix", "AttnBlock")
@@ -95,17 +96,10 @@ def causal_vae_params(config: Mapping[str, Any]) -> CausalVAEParams:
     Raises:
         DataError: a value asks for a network we do not have.
     """
-    for name, ours in _FIXED.items():
-        if config.get(name, ours) != ours:
-            raise DataError(f"{config[name]} is not supported, only {ours}", where=f"vae.{name}")
+    only_ours(config, _FIXED, "vae")
     values = {
         **_CONSTRUCTOR,
         **{item.name: config[item.name] for item in fields(CausalVAEParams) if item.name in config},
     }
     lists: dict[str, Any] = {k: list(v) if isinstance(v, (list, tuple)) else v for k, v in values.items()}
-    params = CausalVAEParams(**lists)
-    try:
-        params.check()
-    except UsageError as error:
-        raise DataError(error.what, where=error.where, hint=error.hint) from error
-    return params
+    return checked(CausalVAEParams(**lists))
