@@ -136,6 +136,8 @@ def _configure(ms: Any, wanted: dict[str, Any]) -> None:
     ms.set_context(mode=ms.GRAPH_MODE if wanted["mode"] == "graph" else ms.PYNATIVE_MODE)
     if ascend:
         ms.set_context(jit_config={"jit_level": wanted["jit_level"]})
+    elif wanted["mode"] == "pynative":
+        ms.runtime.launch_blocking()  # the threads that hand operators on cost more than they hide
     if _started is None:  # MindSpore takes this setting once
         ms.set_deterministic(wanted["deterministic"])
     if wanted["memory_limit_gb"] > 0:
