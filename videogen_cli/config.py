@@ -124,6 +124,18 @@ class TrainConfig:
 
 
 @dataclass
+class DiffusionConfig:
+    """The forward process of a latent diffusion model and how latents enter it; defaults are Stable Diffusion's."""
+
+    train_timesteps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    beta_schedule: str = "scaled_linear"
+    prediction_type: str = "epsilon"
+    latent_scale: float = 0.18215  # latents of the autoencoder are multiplied by this
+
+
+@dataclass
 class ModelConfig:
     """What every model's config has; a plugin subclasses it and adds one section per component."""
 

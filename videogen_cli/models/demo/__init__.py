@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from videogen_cli.config import ModelConfig
+from videogen_cli.config import DiffusionConfig, ModelConfig
 from videogen_cli.nets.params.clip import CLIPTextParams, CLIPVisionParams
 from videogen_cli.nets.params.raft import RAFTParams
 from videogen_cli.nets.params.unet3d import UNet3DParams
@@ -20,18 +20,6 @@ def _unet() -> UNet3DParams:
     return UNet3DParams(
         attention_resolutions=[1, 2, 4], temporal_projection="conv1d", motion_attention=True, fps_condition=False
     )
-
-
-@dataclass
-class DiffusionConfig:
-    """The forward process and how latents enter it."""
-
-    train_timesteps: int = 1000
-    beta_start: float = 0.00085
-    beta_end: float = 0.012
-    beta_schedule: str = "scaled_linear"
-    prediction_type: str = "epsilon"
-    latent_scale: float = 0.18215  # latents of the autoencoder are multiplied by this
 
 
 @dataclass

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from videogen_cli.config import ModelConfig
+from videogen_cli.config import DiffusionConfig, ModelConfig
 from videogen_cli.nets.params.clip import CLIPTextParams, OpenCLIPParams
 from videogen_cli.nets.params.internvideo2 import InternVideo2Params
 from videogen_cli.nets.params.unet3d import UNet3DParams
@@ -17,15 +17,9 @@ from videogen_cli.registry import CheckpointSpec, ComponentSpec, ModelSpec, Stag
 
 
 @dataclass
-class DiffusionConfig:
-    """The forward process and how latents enter it."""
+class FewStepDiffusionConfig(DiffusionConfig):
+    """With statistics that latents are normalised by, and what training for a few steps and sampling in them need."""
 
-    train_timesteps: int = 1000
-    beta_start: float = 0.00085
-    beta_end: float = 0.012
-    beta_schedule: str = "scaled_linear"
-    prediction_type: str = "epsilon"
-    latent_scale: float = 0.18215  # latents of the autoencoder are multiplied by this
     latent_mean: list[float] = field(default_factory=list)  # per channel, subtracted before; empty = none
     latent_std: list[float] = field(default_factory=list)  # per channel, divided by before; empty = none
     noise_bias: float = 1.0  # training timesteps are T * u**(1/bias): above 1 favours noise, where the prompt decides
@@ -51,7 +45,7 @@ class T2VTurboConfig(ModelConfig):
     text: CLIPTextParams = field(default_factory=CLIPTextParams)
     image_reward: OpenCLIPParams = field(default_factory=OpenCLIPParams)
     video_reward: InternVideo2Params = field(default_factory=InternVideo2Params)
-    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    diffusion: FewStepDiffusionConfig = field(default_factory=FewStepDiffusionConfig)
     vae_loss: AutoencoderLossConfig = field(default_factory=AutoencoderLossConfig)
     tokenizer: str = "openclip"  # "openclip", or a tokenizers JSON file ("asset:..." ships with vgen)
 

@@ -80,7 +80,7 @@ def pipeline_vc2(case: Case) -> Outputs:
 
 def run_pipeline(case: Case, latent_scale: float) -> Outputs:
     """Tokens to video through the pipeline of ``vgen infer``, with the recorded noise of every step."""
-    from videogen_cli.models.t2v_turbo import DiffusionConfig, T2VTurboConfig
+    from videogen_cli.models.t2v_turbo import FewStepDiffusionConfig, T2VTurboConfig
     from videogen_cli.models.t2v_turbo.pipeline import T2VTurboPipeline
 
     given = case.inputs
@@ -96,7 +96,7 @@ def run_pipeline(case: Case, latent_scale: float) -> Outputs:
         guidance_scale=float(given["guidance_scale"]),
         fps=int(given.get("fps", DEFAULT_FPS)),
     )
-    diffusion = DiffusionConfig(origin_steps=int(given.get("lcm_origin_steps", 50)), latent_scale=latent_scale)
+    diffusion = FewStepDiffusionConfig(origin_steps=int(given.get("lcm_origin_steps", 50)), latent_scale=latent_scale)
     pipeline = T2VTurboPipeline(T2VTurboConfig(sample=sample, diffusion=diffusion, **params), cells)
     steps: list[samplers.Step] = []
     context = pipeline.encode_tokens(given["tokens"])
