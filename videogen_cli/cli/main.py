@@ -77,9 +77,10 @@ def _root(
 
 def _terminate(*_: object) -> None:
     """Unwind, so that files half written are removed; training listens for itself and saves first."""
-    from videogen_cli.errors import Terminated
+    from videogen_cli.errors import ExitCode
 
-    raise Terminated("stopped by SIGTERM")
+    print("stopped by SIGTERM", file=sys.stderr, flush=True)
+    raise SystemExit(int(ExitCode.TERMINATED))  # no Exception: loops that go on after one must not go on after this
 
 
 def main(arguments: list[str] | None = None) -> None:
