@@ -25,6 +25,11 @@ def test_large_numbers_are_finite_though_their_sum_is_not():
     assert is_finite(np.array([1, 2]), "int64")
 
 
+def test_integers_are_no_weights():
+    with pytest.raises(WeightsError, match=r"model.ckpt.*'a.w' is int64"):
+        require_finite({"a.w": from_array(np.ones(3, np.int64))}, "model.ckpt")
+
+
 def test_the_key_and_the_file_are_named():
     tensors = require_finite({"a.w": from_array(np.ones(3)), "b.w": from_array(np.array([1, np.nan]))}, "model.ckpt")
     assert tensors["a.w"].numpy().tolist() == [1, 1, 1]

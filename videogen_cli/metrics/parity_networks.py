@@ -11,6 +11,7 @@ import numpy as np
 from videogen_cli.metrics.parity import Case
 from videogen_cli.registry import CheckpointSpec, ComponentSpec, load_attr, spec
 from videogen_cli.runners.convert import find_types
+from videogen_cli.weights.finite import require_finite
 
 
 def checkpoint_kind(case: Case, kind: str) -> CheckpointSpec:
@@ -50,8 +51,9 @@ def read_weights(
     tensors = _open(case, key_map, role)
     targets = {name: shape for name, shape in key_map.targets(cells).items() if name not in given}
     account = key_map.account(tensors, targets)
-    account.require_ok(", ".join(map(str, case.weights(role))))
-    named = {**account.tensors, **given}
+    where = ", ".join(map(str, case.weights(role)))
+    account.require_ok(where)
+    named = {**require_finite(account.tensors, where), **given}
     split: dict[str, dict[str, Any]] = {name: {} for name in cells}
     for name, tensor in named.items():
         component, _, parameter = name.partition(".")

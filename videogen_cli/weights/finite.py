@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from videogen_cli.errors import WeightsError
+from videogen_cli.weights.dtypes import DTYPES
 from videogen_cli.weights.names import plain
 from videogen_cli.weights.tensor import LazyTensor, contiguous_chunks
 
@@ -28,7 +29,15 @@ def is_finite(values: np.ndarray, dtype: str) -> bool:
 
 
 def require_finite(tensors: Mapping[str, LazyTensor], where: Path | str) -> dict[str, LazyTensor]:
-    """Return ``tensors`` such that reading one with a NaN or an infinity raises WeightsError naming file and key."""
+    """Return ``tensors`` such that reading one with a NaN or an infinity raises WeightsError naming file and key.
+
+    Raises:
+        WeightsError: a tensor is of a type that weights are not stored in (an integer, say).
+    """
+    for name, tensor in tensors.items():
+        if not DTYPES[tensor.dtype].floating:
+            hint = "Weights are real numbers; quantised files cannot be read."
+            raise WeightsError(f"'{plain(name)}' is {tensor.dtype}", where=str(where), hint=hint)
 
     def checked(name: str, tensor: LazyTensor) -> LazyTensor:
         def read() -> np.ndarray:
