@@ -45,7 +45,9 @@ class _Item:
             for chunk in self.tensor.chunks():
                 yield cast(chunk, self.tensor.dtype, self.dtype)
         except WeightsError as error:
-            raise WeightsError(f"'{plain(self.name)}' {error.what}", where=error.where, hint=error.hint) from error
+            named = f"'{plain(self.name)}'"
+            what = error.what if error.what.startswith(named) else f"{named} {error.what}"
+            raise WeightsError(what, where=error.where, hint=error.hint) from error
         finally:
             self.tensor.release()
 
