@@ -247,7 +247,8 @@ def _mismatch_hint(request: ConvertRequest, plan: _Plan) -> str | None:
     if plan.account.mismatched and not (request.params or request.preset or request.overrides):
         return (
             "The expected shapes are those of the published model, as far as the source has no config.json of its own. "
-            "For a model of another size give its hyper-parameters: --params case.json, --preset NAME, or --set unet.model_channels=64."
+            "For a model of another size give its hyper-parameters: --params case.json, --preset NAME, or "
+            "--set unet.model_channels=64."
         )
     absent = {name.partition(".")[0] for name in plan.account.missing}
     present = {name.partition(".")[0] for name in plan.account.used}
