@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from videogen_cli.nets.layers import Conv2d, Conv3d, GroupNorm, Identity, Linear, Pointwise, Sequential
+from videogen_cli.nets.layers import Conv2d, Conv3d, GroupNorm, Identity, Linear, Sequential
 from videogen_cli.nets.params.tae import TAEParams
+from videogen_cli.nets.vae_blocks import (
+    EPS,
+    LOGVAR_MAX,
+    LOGVAR_MIN,
+    AttnBlock,
+    FrameDownsample,
+    FrameUpsample,
+    Level,
+    Middle,
+    ResnetBlock,
+    as_frames,
+    as_video,
+)
 from videogen_cli.runtime import functional as F
 from videogen_cli.runtime.cells import CENTRE, ZEROS, Cell, CellList
-
-EPS = 1e-6
-LOGVAR_MIN, LOGVAR_MAX = -30.0, 20.0
 
 
 class TemporalAutoencoder(Cell):
@@ -70,7 +80,7 @@ class Encoder(Cell):
         starts = [params.base_channels, *widths[:-1]]
         sizes = enumerate(zip(starts, widths, strict=True))
         self.down = CellList([DownLevel(params, level, start, width) for level, (start, width) in sizes])
-        self.mid = Middle(params, widths[-1])
+        self.mid = _middle(params, widths[-1])
         self.norm_out = GroupNorm(params.norm_groups, widths[-1], EPS)
         self.conv_out = FactorisedConv(widths[-1], 2 * params.z_channels)
 
@@ -89,7 +99,7 @@ class Decoder(Cell):
         super().__init__()
         widths = [params.base_channels * multiple for multiple in params.channel_mult]
         self.conv_in = FactorisedConv(params.z_channels, widths[-1])
-        self.mid = Middle(params, widths[-1])
+        self.mid = _middle(params, widths[-1])
         starts = [*widths[1:], widths[-1]]
         sizes = enumerate(zip(starts, widths, strict=True))
         self.up = CellList([UpLevel(params, level, start, width) for level, (start, width) in sizes])
@@ -115,7 +125,7 @@ class FactorisedConv(Cell):
 
     def construct(self, x: Any) -> Any:
         """Map (b in_channels f h w) to (b channels f h w)."""
-        x = _per_frame(self.conv_spat, x)
+        x = as_video(self.conv_spat(as_frames(x)), x.shape[0])
         return self.conv_temp(_with_repeated_ends(x) if self.repeats else x)
 
 
@@ -125,52 +135,15 @@ def conv_over_frames(channels: int, kernel: int, stride: int = 1, padding: int =
     return Conv3d(channels, channels, (kernel, 1, 1), stride=(stride, 1, 1), padding=around, init=CENTRE)
 
 
-def _per_frame(cell: Any, x: Any) -> Any:
-    """Apply a cell for images (n c h w) to every frame of x (b c f h w)."""
-    b, c, f, h, w = x.shape
-    x = cell(x.permute(0, 2, 1, 3, 4).reshape(b * f, c, h, w))
-    return x.reshape(b, f, x.shape[1], x.shape[2], x.shape[3]).permute(0, 2, 1, 3, 4)
-
-
 def _with_repeated_ends(x: Any) -> Any:
     return F.concat([x[:, :, :1], x, x[:, :, -1:]], 2)
 
 
-class ResnetBlock(Cell):
-    """Two convolutions with a residual; norms run over frames and pixels together."""
+class FactorisedResnetBlock(ResnetBlock):
+    """The residual block with convolutions over pixels and frames in turn."""
 
     def __init__(self, in_channels: int, channels: int, groups: int) -> None:
-        super().__init__()
-        self.norm1 = GroupNorm(groups, in_channels, EPS)
-        self.conv1 = FactorisedConv(in_channels, channels)
-        self.norm2 = GroupNorm(groups, channels, EPS)
-        self.conv2 = FactorisedConv(channels, channels)
-        self.nin_shortcut = Identity() if in_channels == channels else FactorisedConv(in_channels, channels, kernel=1)
-
-    def construct(self, x: Any) -> Any:
-        """Map (b in_channels f h w) to (b channels f h w)."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = self.conv2(F.silu(self.norm2(h)))
-        return self.nin_shortcut(x) + h
-
-
-class SpatialAttention(Cell):
-    """Single-head self-attention over the pixels of each frame."""
-
-    def __init__(self, channels: int, groups: int) -> None:
-        super().__init__()
-        self.norm = GroupNorm(groups, channels, EPS)
-        self.q = Pointwise(channels, channels, dims=2)
-        self.k = Pointwise(channels, channels, dims=2)
-        self.v = Pointwise(channels, channels, dims=2)
-        self.proj_out = Pointwise(channels, channels, dims=2)
-
-    def construct(self, x: Any) -> Any:
-        """Map (b c f h w) to itself."""
-        b, c, f, h, w = x.shape
-        tokens = self.norm(x).permute(0, 2, 3, 4, 1).reshape(b * f, h * w, c)
-        out = self.proj_out(F.attention(self.q(tokens), self.k(tokens), self.v(tokens), 1))
-        return out.reshape(b, f, h, w, c).permute(0, 4, 1, 2, 3) + x
+        super().__init__(in_channels, channels, groups, FactorisedConv)
 
 
 class TemporalAttention(Cell):
@@ -195,100 +168,63 @@ class TemporalAttention(Cell):
         return out.reshape(b, h, w, f, c).permute(0, 4, 3, 1, 2) + x
 
 
-def attention(params: TAEParams, channels: int) -> Sequential:
-    """Return attention over pixels, and then, where the params say so, over frames."""
-    steps = [SpatialAttention(channels, params.norm_groups)]
-    if params.temporal_attention:
-        steps.append(TemporalAttention(channels, params.norm_groups))
-    return Sequential(*steps)
+class SpatialAttention(Sequential):
+    """Attention over the pixels of each frame."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__(AttnBlock(channels, groups))
 
 
-class Middle(Cell):
-    """The coarsest level of encoder and decoder."""
+class FactorisedAttention(Sequential):
+    """Attention over the pixels of each frame, then over the frames at each pixel."""
 
-    def __init__(self, params: TAEParams, channels: int) -> None:
-        super().__init__()
-        self.block_1 = ResnetBlock(channels, channels, params.norm_groups)
-        self.attn_1 = attention(params, channels)
-        self.block_2 = ResnetBlock(channels, channels, params.norm_groups)
-
-    def construct(self, x: Any) -> Any:
-        """Map (b c f h w) to itself."""
-        return self.block_2(self.attn_1(self.block_1(x)))
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__(AttnBlock(channels, groups), TemporalAttention(channels, groups))
 
 
-class Blocks(Cell):
-    """The residual blocks of a level, each with the attention that follows it, if any."""
+def _attention(params: TAEParams) -> type[Sequential]:
+    return FactorisedAttention if params.temporal_attention else SpatialAttention
+
+
+def _middle(params: TAEParams, channels: int) -> Middle:
+    return Middle(channels, params.norm_groups, FactorisedResnetBlock, _attention(params))
+
+
+class FactorisedLevel(Level):
+    """Residual blocks of a level, with the attention behind each that the params give it."""
 
     def __init__(self, params: TAEParams, level: int, in_channels: int, channels: int, count: int) -> None:
-        super().__init__()
-        starts = [in_channels, *[channels] * (count - 1)]
-        self.block = CellList([ResnetBlock(start, channels, params.norm_groups) for start in starts])
-        self.attends = level in params.attention_levels
-        self.attn = CellList([attention(params, channels) for _ in starts] if self.attends else [])
-
-    def run_blocks(self, x: Any) -> Any:
-        """Map (b in_channels f h w) to (b channels f h w)."""
-        for index, block in enumerate(self.block):
-            x = block(x)
-            if self.attends:
-                x = self.attn[index](x)
-        return x
+        attention = _attention(params) if level in params.attention_levels else None
+        super().__init__(in_channels, channels, count, params.norm_groups, FactorisedResnetBlock, attention)
 
 
-class DownLevel(Blocks):
+class DownLevel(FactorisedLevel):
     """One level of the encoder."""
 
     def __init__(self, params: TAEParams, level: int, in_channels: int, channels: int) -> None:
         super().__init__(params, level, in_channels, channels, params.num_res_blocks)
         last = level == len(params.channel_mult) - 1
-        self.downsample_spat = Identity() if last else SpatialDownsample(channels)
+        self.downsample_spat = Identity() if last else FrameDownsample(channels)
         halves = level in params.temporal_downsample_levels
         self.downsample_temp = TemporalDownsample(channels) if halves else Identity()
 
     def construct(self, x: Any) -> Any:
         """Map (b in_channels f h w) to (b channels f' h' w')."""
-        return self.downsample_temp(self.downsample_spat(self.run_blocks(x)))
+        return self.downsample_temp(self.downsample_spat(self.refine(x)))
 
 
-class UpLevel(Blocks):
+class UpLevel(FactorisedLevel):
     """One level of the decoder."""
 
     def __init__(self, params: TAEParams, level: int, in_channels: int, channels: int) -> None:
         super().__init__(params, level, in_channels, channels, params.num_res_blocks + 1)
-        self.upsample_spat = SpatialUpsample(channels) if level > 0 else Identity()
+        self.upsample_spat = FrameUpsample(channels) if level > 0 else Identity()
         doubles = level in params.temporal_upsample_levels
         self.upsample_temp = TemporalUpsample(channels) if doubles else Identity()
 
     def construct(self, x: Any) -> Any:
         """Map (b in_channels f h w) to (b channels f' h' w')."""
-        return self.upsample_temp(self.upsample_spat(self.run_blocks(x)))
-
-
-class SpatialDownsample(Cell):
-    """Halves height and width with a strided convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = Conv2d(channels, channels, stride=2, padding=(0, 1, 0, 1))  # right and bottom only
-
-    def construct(self, x: Any) -> Any:
-        """Map (b c f h w) to (b c f h/2 w/2), rounding down."""
-        return _per_frame(self.conv, x)
-
-
-class SpatialUpsample(Cell):
-    """Doubles height and width by repetition and a convolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = Conv2d(channels, channels)
-
-    def construct(self, x: Any) -> Any:
-        """Map (b c f h w) to (b c f 2h 2w)."""
-        b, c, f, h, w = x.shape
-        doubled = F.upsample_nearest(x.reshape(b, c * f, h, w)).reshape(b, c, f, 2 * h, 2 * w)
-        return _per_frame(self.conv, doubled)
+        return self.upsample_temp(self.upsample_spat(self.refine(x)))
 
 
 class TemporalDownsample(Cell):

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from videogen_cli.nets.layers import Conv2d, GroupNorm, Identity, Pointwise
+from videogen_cli.nets.layers import Conv2d, GroupNorm, Identity
 from videogen_cli.nets.params.vae2d import AutoencoderKLParams
+from videogen_cli.nets.vae_blocks import EPS, LOGVAR_MAX, LOGVAR_MIN, AttnBlock, Level, Middle, Resample
 from videogen_cli.runtime import functional as F
 from videogen_cli.runtime.cells import Cell, CellList
-
-EPS = 1e-6
-LOGVAR_MIN, LOGVAR_MAX = -30.0, 20.0
 
 
 class AutoencoderKL(Cell):
@@ -140,94 +138,11 @@ class Decoder(Cell):
         return self.conv_out(F.silu(self.norm_out(x)))
 
 
-class ResnetBlock(Cell):
-    """Two convolutions with a residual."""
-
-    def __init__(self, in_channels: int, channels: int, groups: int) -> None:
-        super().__init__()
-        self.norm1 = GroupNorm(groups, in_channels, EPS)
-        self.conv1 = Conv2d(in_channels, channels)
-        self.norm2 = GroupNorm(groups, channels, EPS)
-        self.conv2 = Conv2d(channels, channels)
-        self.nin_shortcut = Identity() if in_channels == channels else Conv2d(in_channels, channels, kernel=1)
-
-    def construct(self, x: Any) -> Any:
-        """Map (n in_channels h w) to (n channels h w)."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = self.conv2(F.silu(self.norm2(h)))
-        return self.nin_shortcut(x) + h
-
-
-class AttnBlock(Cell):
-    """Single-head self-attention over the pixels of an image."""
-
-    def __init__(self, channels: int, groups: int) -> None:
-        super().__init__()
-        self.norm = GroupNorm(groups, channels, EPS)
-        self.q = Pointwise(channels, channels, dims=2)
-        self.k = Pointwise(channels, channels, dims=2)
-        self.v = Pointwise(channels, channels, dims=2)
-        self.proj_out = Pointwise(channels, channels, dims=2)
-
-    def construct(self, x: Any) -> Any:
-        """Map (n c h w) to itself."""
-        n, c, height, width = x.shape
-        tokens = self.norm(x).reshape(n, c, -1).permute(0, 2, 1)
-        out = self.proj_out(F.attention(self.q(tokens), self.k(tokens), self.v(tokens), 1))
-        return out.permute(0, 2, 1).reshape(n, c, height, width) + x
-
-
-class Middle(Cell):
-    """The coarsest level of encoder and decoder."""
-
-    def __init__(self, channels: int, groups: int) -> None:
-        super().__init__()
-        self.block_1 = ResnetBlock(channels, channels, groups)
-        self.attn_1 = AttnBlock(channels, groups)
-        self.block_2 = ResnetBlock(channels, channels, groups)
-
-    def construct(self, x: Any) -> Any:
-        """Map (n c h w) to itself."""
-        return self.block_2(self.attn_1(self.block_1(x)))
-
-
-class Resample(Cell):
-    """Halves an image with a strided convolution, or doubles it by repetition and a convolution."""
-
-    def __init__(self, channels: int, grow: bool) -> None:
-        super().__init__()
-        self.grow = grow
-        # halving pads right and bottom only
-        self.conv = Conv2d(channels, channels) if grow else Conv2d(channels, channels, stride=2, padding=(0, 1, 0, 1))
-
-    def construct(self, x: Any) -> Any:
-        """Map (n c h w) to (n c h/2 w/2) or (n c 2h 2w)."""
-        return self.conv(F.upsample_nearest(x) if self.grow else x)
-
-
-class Level(Cell):
-    """Residual blocks of one resolution, each with attention over its pixels after it where ``attend`` says so."""
-
-    def __init__(self, in_channels: int, channels: int, count: int, groups: int, attend: bool) -> None:
-        super().__init__()
-        starts = [in_channels, *[channels] * (count - 1)]
-        self.block = CellList([ResnetBlock(start, channels, groups) for start in starts])
-        self.attn = CellList([AttnBlock(channels, groups) for _ in starts]) if attend else None
-
-    def refine(self, x: Any) -> Any:
-        """Map (n in_channels h w) to (n channels h w)."""
-        for index in range(len(self.block)):
-            x = self.block[index](x)
-            if self.attn is not None:
-                x = self.attn[index](x)
-        return x
-
-
 class DownLevel(Level):
     """One level of the encoder."""
 
     def __init__(self, in_channels: int, channels: int, count: int, groups: int, *, shrink: bool, attend: bool) -> None:
-        super().__init__(in_channels, channels, count, groups, attend)
+        super().__init__(in_channels, channels, count, groups, attention=AttnBlock if attend else None)
         self.downsample = Resample(channels, grow=False) if shrink else Identity()
 
     def construct(self, x: Any) -> Any:
@@ -239,7 +154,7 @@ class UpLevel(Level):
     """One level of the decoder."""
 
     def __init__(self, in_channels: int, channels: int, count: int, groups: int, *, grow: bool, attend: bool) -> None:
-        super().__init__(in_channels, channels, count, groups, attend)
+        super().__init__(in_channels, channels, count, groups, attention=AttnBlock if attend else None)
         self.upsample = Resample(channels, grow=True) if grow else Identity()
 
     def construct(self, x: Any) -> Any:

@@ -11,8 +11,8 @@ from typing import Any
 
 from videogen_cli.nets.layers import GroupNorm, Identity
 from videogen_cli.nets.params.vae3d import CausalVAEParams
-from videogen_cli.nets.vae2d import EPS, LOGVAR_MAX, LOGVAR_MIN
 from videogen_cli.nets.vae3d_blocks import ATTENTIONS, CONVOLUTIONS, RESAMPLERS, RESNETS
+from videogen_cli.nets.vae_blocks import EPS, LOGVAR_MAX, LOGVAR_MIN, Level, Middle
 from videogen_cli.runtime import functional as F
 from videogen_cli.runtime.cells import Cell, CellList
 
@@ -68,19 +68,18 @@ class Encoder(Cell):
         cells: list[Any] = []
         for level, width in enumerate(widths):
             spatial = params.encoder_spatial_downsample[level]
-            attention = params.encoder_attention if size in params.attn_resolutions else ""
             cells.append(
-                Level(
-                    *(start, width, params.num_res_blocks, groups),
+                ResampledLevel(
+                    (start, width, params.num_res_blocks, groups),
                     resnet=params.encoder_resnet_blocks[level],
-                    attention=attention,
+                    attention=params.encoder_attention if size in params.attn_resolutions else "",
                     downsample=spatial,
                     time_downsample=params.encoder_temporal_downsample[level],
                 )
             )
             size, start = size // 2 if spatial else size, width
         self.down = CellList(cells)
-        self.mid = Middle(start, groups, params.encoder_mid_resnet, params.encoder_attention)
+        self.mid = Middle(start, groups, RESNETS[params.encoder_mid_resnet], ATTENTIONS[params.encoder_attention])
         self.norm_out = GroupNorm(groups, start, EPS)
         self.conv_out = CONVOLUTIONS[params.encoder_conv_out](start, 2 * params.z_channels, 3)
 
@@ -90,7 +89,7 @@ class Encoder(Cell):
         for level in self.down[:-1]:
             x = level(x)
         # what the original configures to follow the last level's blocks, it does not use
-        x = self.mid(self.down[-1].blocks(x))
+        x = self.mid(self.down[-1].refine(x))
         return self.conv_out(F.silu(self.norm_out(x)))
 
 
@@ -103,17 +102,16 @@ class Decoder(Cell):
         widths = [params.hidden_size * multiple for multiple in params.hidden_size_mult]
         count, start = len(widths), widths[-1]
         self.conv_in = CONVOLUTIONS[params.decoder_conv_in](params.z_channels, start, 3)
-        self.mid = Middle(start, groups, params.decoder_mid_resnet, params.decoder_attention)
+        self.mid = Middle(start, groups, RESNETS[params.decoder_mid_resnet], ATTENTIONS[params.decoder_attention])
         size = params.resolution // 2 ** (count - 1)
         cells: list[Any] = []
         for level in reversed(range(count)):  # levels are numbered from full resolution
             spatial = params.decoder_spatial_upsample[level]
-            attention = params.decoder_attention if size in params.attn_resolutions else ""
             cells.append(
-                Level(
-                    *(start, widths[level], params.num_res_blocks + 1, groups),
+                ResampledLevel(
+                    (start, widths[level], params.num_res_blocks + 1, groups),
                     resnet=params.decoder_resnet_blocks[level],
-                    attention=attention,
+                    attention=params.decoder_attention if size in params.attn_resolutions else "",
                     upsample=spatial,
                     time_upsample=params.decoder_temporal_upsample[level],
                 )
@@ -131,62 +129,25 @@ class Decoder(Cell):
         return self.conv_out(F.silu(self.norm_out(x)))
 
 
-class Middle(Cell):
-    """The coarsest level of encoder and decoder."""
-
-    def __init__(self, channels: int, groups: int, resnet: str, attention: str) -> None:
-        super().__init__()
-        self.block_1 = RESNETS[resnet](channels, channels, groups)
-        self.attn_1 = ATTENTIONS[attention](channels, groups)
-        self.block_2 = RESNETS[resnet](channels, channels, groups)
-
-    def construct(self, x: Any) -> Any:
-        """Map (b c f h w) to itself."""
-        return self.block_2(self.attn_1(self.block_1(x)))
-
-
-class Level(Cell):
-    """One level: residual blocks, attention behind each where wanted, then a change of size, in space before time.
+class ResampledLevel(Level):
+    """One level: residual blocks with attention behind each where wanted, then changes of size, in space before time.
 
     Args:
-        in_channels: of the input.
-        channels: of the output.
-        count: number of residual blocks.
-        groups: of normalisation.
+        sizes: channels of input and output, number of residual blocks, groups of normalisation.
         resnet: kind of the residual blocks.
         attention: kind of attention, empty for none.
         resamplers: name of the cell -> kind of the change of size, empty for none.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        count: int,
-        groups: int,
-        *,
-        resnet: str,
-        attention: str,
-        **resamplers: str,
-    ) -> None:
-        super().__init__()
-        starts = [in_channels, *[channels] * (count - 1)]
-        self.block = CellList([RESNETS[resnet](start, channels, groups) for start in starts])
-        attentions = [ATTENTIONS[attention](channels, groups) if attention else Identity() for _ in starts]
-        self.attn = CellList(attentions)
-        self.steps = tuple(RESAMPLERS[kind](channels) if kind else Identity() for kind in resamplers.values())
+    def __init__(self, sizes: tuple[int, int, int, int], resnet: str, attention: str, **resamplers: str) -> None:
+        super().__init__(*sizes, RESNETS[resnet], ATTENTIONS[attention] if attention else None)
+        self.steps = tuple(RESAMPLERS[kind](sizes[1]) if kind else Identity() for kind in resamplers.values())
         for name, cell in zip(resamplers, self.steps, strict=True):
             setattr(self, name, cell)
 
-    def blocks(self, x: Any) -> Any:
-        """Map (b in_channels f h w) to (b channels f h w)."""
-        for index in range(len(self.block)):
-            x = self.attn[index](self.block[index](x))
-        return x
-
     def construct(self, x: Any) -> Any:
         """Map (b in_channels f h w) to (b channels f' h' w')."""
-        x = self.blocks(x)
+        x = self.refine(x)
         for step in self.steps:
             x = step(x)
         return x

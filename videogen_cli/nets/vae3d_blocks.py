@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from videogen_cli.nets import vae2d
-from videogen_cli.nets.layers import Conv2d, Conv3d, GroupNorm, Identity, Pointwise
+from videogen_cli.nets.layers import Conv2d, Conv3d, Pointwise
+from videogen_cli.nets.vae_blocks import AttnBlock, FrameDownsample, FrameUpsample, ResnetBlock, as_frames, as_video
 from videogen_cli.runtime import functional as F
 from videogen_cli.runtime.cells import Cell, Init, parameter
 
@@ -45,41 +45,30 @@ class FrameConv2d(Conv2d):
 
     def construct(self, x: Any) -> Any:
         """Map (b in_channels f h w) to (b channels f h w)."""
-        return _as_video(super().construct(_as_frames(x)), x.shape[0])
+        return as_video(super().construct(as_frames(x)), x.shape[0])
 
 
-class ResnetBlock3D(Cell):
-    """Two causal convolutions with a residual."""
+class ResnetBlock3D(ResnetBlock):
+    """The residual block with causal convolutions."""
 
     def __init__(self, in_channels: int, channels: int, groups: int) -> None:
-        super().__init__()
-        self.norm1 = GroupNorm(groups, in_channels, vae2d.EPS)
-        self.conv1 = CausalConv3d(in_channels, channels)
-        self.norm2 = GroupNorm(groups, channels, vae2d.EPS)
-        self.conv2 = CausalConv3d(channels, channels)
-        self.nin_shortcut = Identity() if in_channels == channels else CausalConv3d(in_channels, channels, 1)
-
-    def construct(self, x: Any) -> Any:
-        """Map (b in_channels f h w) to (b channels f h w)."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = self.conv2(F.silu(self.norm2(h)))
-        return self.nin_shortcut(x) + h
+        super().__init__(in_channels, channels, groups, CausalConv3d)
 
 
-class ResnetBlock2D(vae2d.ResnetBlock):
+class ResnetBlock2D(ResnetBlock):
     """The frame-wise autoencoder's residual block on every frame."""
 
     def construct(self, x: Any) -> Any:
         """Map (b in_channels f h w) to (b channels f h w)."""
-        return _as_video(super().construct(_as_frames(x)), x.shape[0])
+        return as_video(super().construct(as_frames(x)), x.shape[0])
 
 
-class FrameAttnBlock(vae2d.AttnBlock):
+class FrameAttnBlock(AttnBlock):
     """The frame-wise autoencoder's attention on every frame."""
 
     def construct(self, x: Any) -> Any:
         """Map (b c f h w) to itself."""
-        return _as_video(super().construct(_as_frames(x)), x.shape[0])
+        return as_video(super().construct(as_frames(x)), x.shape[0])
 
 
 class Projection(Cell):
@@ -94,21 +83,11 @@ class Projection(Cell):
         return self.conv(x)
 
 
-class AttnBlock3DFix(Cell):
-    """Single-head self-attention over the pixels of each frame."""
+class AttnBlock3DFix(AttnBlock):
+    """Attention over the pixels of each frame, after a norm over all of them."""
 
     def __init__(self, channels: int, groups: int) -> None:
-        super().__init__()
-        self.norm = GroupNorm(groups, channels, vae2d.EPS)
-        self.q, self.k, self.v = Projection(channels), Projection(channels), Projection(channels)
-        self.proj_out = Projection(channels)
-
-    def construct(self, x: Any) -> Any:
-        """Map (b c f h w) to itself."""
-        b, c, f, height, width = x.shape
-        tokens = self.norm(x).permute(0, 2, 3, 4, 1).reshape(b * f, height * width, c)
-        out = self.proj_out(F.attention(self.q(tokens), self.k(tokens), self.v(tokens), 1))
-        return out.reshape(b, f, height, width, c).permute(0, 4, 1, 2, 3) + x
+        super().__init__(channels, groups, Projection)
 
 
 class AttnBlock3D(AttnBlock3DFix):
@@ -156,28 +135,6 @@ class SpatialUpsample2x(Cell):
         b, c, f, height, width = x.shape
         x = F.upsample_nearest(x.reshape(b, c * f, height, width))
         return self.conv(x.reshape(b, c, f, 2 * height, 2 * width))
-
-
-class FrameDownsample(vae2d.Resample):
-    """Halves height and width of every frame."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, grow=False)
-
-    def construct(self, x: Any) -> Any:
-        """Map (b c f h w) to (b c f h/2 w/2)."""
-        return _as_video(super().construct(_as_frames(x)), x.shape[0])
-
-
-class FrameUpsample(vae2d.Resample):
-    """Doubles height and width of every frame."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, grow=True)
-
-    def construct(self, x: Any) -> Any:
-        """Map (b c f h w) to (b c f 2h 2w)."""
-        return _as_video(super().construct(_as_frames(x)), x.shape[0])
 
 
 class TimeDownsample2x(Cell):
@@ -266,15 +223,3 @@ RESAMPLERS = {
 def _preceded(x: Any, count: int) -> Any:
     """Put ``count`` copies of the first frame before x (b c f h w)."""
     return F.concat([x[:, :, :1]] * count + [x], 2) if count else x
-
-
-def _as_frames(x: Any) -> Any:
-    """Turn (b c f h w) into ((b f) c h w)."""
-    b, c, f, height, width = x.shape
-    return x.permute(0, 2, 1, 3, 4).reshape(b * f, c, height, width)
-
-
-def _as_video(x: Any, b: int) -> Any:
-    """Turn ((b f) c h w) into (b c f h w)."""
-    n, c, height, width = x.shape
-    return x.reshape(b, n // b, c, height, width).permute(0, 2, 1, 3, 4)
