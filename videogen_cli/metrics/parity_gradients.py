@@ -38,13 +38,8 @@ def gradients(
     every = {f"{name}.{key}": value for name, cell in cells.items() for key, value in cell.parameters_and_names()}
     named = {name: value for name, value in every.items() if only in name}
 
-    def forward(*tensors: Any) -> Any:
-        found = loss(*tensors)
-        found = found if isinstance(found, tuple) else (found,)
-        return found[0], *found  # one that is differentiated, and all to look at
-
     differentiate: Any = value_and_grad
-    compute = differentiate(forward, grad_position=None, weights=list(named.values()), has_aux=True)
+    compute = differentiate(_twice(loss), None, list(named.values()), has_aux=True)
     (_, *outputs), found = compute(*(tensor(array, real) for array in arrays))
     grads = {name: part.asnumpy() for name, part in zip(named, found, strict=True)}
     return tuple(part.asnumpy() for part in outputs), grads

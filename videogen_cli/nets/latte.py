@@ -127,18 +127,33 @@ class PatchEmbed(Cell):
         return x.reshape(b, f, x.shape[1], -1).permute(0, 1, 3, 2)
 
 
-class SpatialBlock(Cell):
-    """Attention within each frame, then to the text (neither normalised nor modulated), then feed-forward."""
+class ModulatedAttention(Cell):
+    """What a block's modulation is added to, and its self-attention: how both kinds of block begin."""
 
     def __init__(self, params: LatteParams) -> None:
         super().__init__()
-        width, heads, bias = params.width, params.num_attention_heads, params.attention_bias
-        self.scale_shift_table = parameter((6, width), Init("normal", width**-0.5))
-        self.norm1 = LayerNorm(width, params.norm_eps, params.norm_affine)
-        self.attn1 = CrossAttention(width, heads, params.attention_head_dim, bias=bias)
-        self.norm2 = LayerNorm(width, params.norm_eps, params.norm_affine)
-        self.attn2 = CrossAttention(width, heads, params.attention_head_dim, width, bias=bias)
-        self.ff = FeedForward(width, params.activation)
+        self.scale_shift_table = parameter((6, params.width), Init("normal", params.width**-0.5))
+        self.norm1 = _norm(params)
+        self.attn1 = _attention(params)
+
+
+def _norm(params: LatteParams) -> LayerNorm:
+    return LayerNorm(params.width, params.norm_eps, params.norm_affine)
+
+
+def _attention(params: LatteParams, context_dim: int = 0) -> CrossAttention:
+    heads, head_dim = params.num_attention_heads, params.attention_head_dim
+    return CrossAttention(params.width, heads, head_dim, context_dim, params.attention_bias)
+
+
+class SpatialBlock(ModulatedAttention):
+    """Attention within each frame, then to the text (neither normalised nor modulated), then feed-forward."""
+
+    def __init__(self, params: LatteParams) -> None:
+        super().__init__(params)
+        self.norm2 = _norm(params)
+        self.attn2 = _attention(params, params.width)
+        self.ff = FeedForward(params.width, params.activation)
 
     def construct(self, x: Any, modulation: Any, context: Any, bias: Any) -> Any:
         """Map x (b f t d) to itself; ``context`` and ``bias`` are what :meth:`Latte.text` returns."""
@@ -150,17 +165,13 @@ class SpatialBlock(Cell):
         return x + gate_ff * self.ff(modulate(self.norm2(x), shift_ff, scale_ff))
 
 
-class TemporalBlock(Cell):
+class TemporalBlock(ModulatedAttention):
     """Attention over the frames at each patch, then feed-forward."""
 
     def __init__(self, params: LatteParams) -> None:
-        super().__init__()
-        width, heads, bias = params.width, params.num_attention_heads, params.attention_bias
-        self.scale_shift_table = parameter((6, width), Init("normal", width**-0.5))
-        self.norm1 = LayerNorm(width, params.norm_eps, params.norm_affine)
-        self.attn1 = CrossAttention(width, heads, params.attention_head_dim, bias=bias)
-        self.norm3 = LayerNorm(width, params.norm_eps, params.norm_affine)
-        self.ff = FeedForward(width, params.activation)
+        super().__init__(params)
+        self.norm3 = _norm(params)
+        self.ff = FeedForward(params.width, params.activation)
 
     def construct(self, x: Any, modulation: Any) -> Any:
         """Map x (b f t d) to itself."""
