@@ -29,6 +29,13 @@ def test_area_enlarged_keeps_pixels_flat():
     assert resize(row, 3.0, "area")[0, :, 0].tolist() == [0, 0, 0, 90, 90, 90]
 
 
+@pytest.mark.parametrize(("size", "scale"), [(25, 2.6), (29, 60 / 29), (75, 67 / 52), (26, 40 / 26), (70, 49 / 16)])
+def test_a_ramp_enlarged_never_falls_where_pixels_end_together(size, scale):
+    ramp = np.arange(size, dtype=np.float32).reshape(1, size, 1).repeat(size, 0)
+    found = resize(ramp, scale, "area")[0, :, 0]
+    assert (np.diff(found) >= 0).all() and found[0] == 0 and found[-1] == size - 1
+
+
 def test_values_are_rounded_only_as_uint8():
     row = np.array([0, 3], np.uint8).reshape(1, 2, 1).repeat(2, 0)
     assert resize(row, 0.5, "area").dtype == np.uint8

@@ -10,7 +10,7 @@ from videogen_cli.data.sentencepiece import SPACE, Piece, Rules, SentencePiece, 
 from videogen_cli.data.t5_tokenizers import ByteTokenizer, PieceTokenizer
 from videogen_cli.errors import UsageError, WeightsError
 
-CONTROL, UNKNOWN, USER_DEFINED, UNUSED = 3, 2, 4, 5
+CONTROL, UNKNOWN, USER_DEFINED, UNUSED, BYTE = 3, 2, 4, 5, 6
 
 
 def pieces(*extra):
@@ -52,6 +52,17 @@ def test_the_most_probable_cut(text, cut):
 def test_other_rules_for_spaces():
     assert model(add_prefix=False).normalise(" a  b ") == f"a{SPACE}b"
     assert model(tidy_spaces=False).normalise(" a  b") == f"{SPACE}{SPACE}a{SPACE}{SPACE}b"
+
+
+def test_what_is_unknown_may_be_spelled_in_bytes():
+    found = model(*(Piece(f"<0x{byte:02X}>", 0, BYTE) for byte in "Xé".encode()), byte_fallback=1)
+    assert texts(found, found.ids("aXéb")) == [SPACE, "a", "<0x58>", "<0xC3>", "<0xA9>", "b"]
+
+
+@pytest.mark.parametrize(("one", "two", "cut"), [(-4, -5, ["w", "ww"]), (-5.5, -5.53, ["ww", "w"])])
+def test_of_equal_cuts_the_first_stays_unless_sums_in_single_precision_differ(one, two, cut):
+    found = model(Piece("w", one), Piece("ww", two))
+    assert texts(found, found.ids("www")) == [SPACE, *cut]
 
 
 def test_pieces_of_the_user_and_pieces_that_are_never_used():

@@ -66,8 +66,8 @@ def _area(size: int, scale: float) -> np.ndarray:
     """
     target = round(size * scale)
     if scale > 1:
-        low = np.floor(np.arange(target) / scale)
-        share = np.arange(1, target + 1) - (low + 1) * scale
+        low = np.floor(np.arange(target) * (1 / scale))  # in OpenCV's precisions: whole numbers must round alike
+        share = (np.arange(1, target + 1) - (low + 1) * scale).astype(np.float32)
         share = np.where(share <= 0, 0, share - np.floor(share))
         return _between(np.minimum(low + share, size - 1), size)
     start = np.arange(target) / scale

@@ -1,7 +1,8 @@
 """SentencePiece's unigram models (``spiece.model``): text to pieces as the google/sentencepiece library cuts it.
 
-The file is a protobuf (sentencepiece_model.proto) of pieces with scores and the rules that text is normalised by. The
-most probable cut is found by the tokenizers library; Kudo, arXiv 1804.10959.
+The file is a protobuf (sentencepiece_model.proto) of pieces with scores and the rules that text is normalised by. Text
+is cut into the most probable pieces (Kudo, arXiv 1804.10959); among equal cuts the library's rounding decides, so sums
+are kept as it keeps them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer as Backend
-from tokenizers.models import Unigram
+import numpy as np
 
 from videogen_cli.errors import WeightsError
 from videogen_cli.weights.protobuf import BYTES, FIXED32, VARINT, fields
@@ -20,6 +20,7 @@ from videogen_cli.weights.protobuf import BYTES, FIXED32, VARINT, fields
 SPACE = "\u2581"  # stands for a space in pieces
 _NORMAL, _USER_DEFINED, _BYTE = 1, 4, 6  # types of pieces that text may be cut into
 _UNIGRAM = 1
+_UNKNOWN_PENALTY = 10.0  # what an unknown character scores below the worst piece
 _LABEL, _VALUE = (1 << 31) | 0xFF, (1 << 31) - 1
 
 
@@ -58,22 +59,52 @@ class SentencePiece:
 
     def __init__(self, pieces: list[Piece], rules: Rules) -> None:
         self.pieces, self.rules = pieces, rules
-        best = max((piece.score for piece in pieces if piece.kind == _NORMAL), default=0.0)
-        vocabulary = []
-        for piece in pieces:
-            # what text is never cut into gets a spelling that no text has
-            spelling = piece.text if piece.kind in (_NORMAL, _USER_DEFINED, _BYTE) else f"\0{piece.text}"
-            # the library's score of a piece that the user defined, against as many of the best piece
-            score = len(piece.text.encode()) * best - 0.1 if piece.kind == _USER_DEFINED else piece.score
-            vocabulary.append((spelling, score))
-        self._backend = Backend(Unigram(vocabulary, unk_id=rules.unknown, byte_fallback=rules.byte_fallback))
+        scores = [piece.score for piece in pieces if piece.kind == _NORMAL] or [0.0]
+        best, self._unknown_score = max(scores), np.float32(min(scores) - _UNKNOWN_PENALTY)
+        self._known = {p.text: number for number, p in enumerate(pieces) if p.kind in (_NORMAL, _USER_DEFINED)}
+        self._bytes = {p.text: number for number, p in enumerate(pieces) if p.kind == _BYTE}
+        self._widest = max(map(len, self._known), default=1)
+        # a piece that the user defined scores just below as many of the best piece
+        self._scores = [len(p.text.encode()) * best - 0.1 if p.kind == _USER_DEFINED else p.score for p in pieces]
         self._trie, self._strings = _replacements(rules.replacements)
         symbols = sorted((p.text for p in pieces if p.kind == _USER_DEFINED and p.text), key=len, reverse=True)
         self._fixed = re.compile("|".join(map(re.escape, symbols)) or r"(?!)")
 
     def ids(self, text: str) -> list[int]:
-        """Return the ids of ``text``."""
-        return self._backend.encode(self.normalise(text), add_special_tokens=False).ids
+        """Return the ids of ``text``; neighbouring unknown characters are one, or the bytes that the model spells."""
+        found: list[int] = []
+        for number, spelling in self._cut(self.normalise(text)):
+            if number != self.rules.unknown:
+                found.append(number)
+            elif self.rules.byte_fallback:
+                found += [self._bytes.get(f"<0x{byte:02X}>", number) for byte in spelling.encode()]
+            elif found[-1:] != [number]:
+                found.append(number)
+        return found
+
+    def _cut(self, text: str) -> list[tuple[int, str]]:
+        """Return the most probable pieces of a normalised text with their spelling, by Viterbi's algorithm."""
+        scores: list[float] = [0.0] * (len(text) + 1)
+        last: list[tuple[int, int]] = [(-1, -1)] * (len(text) + 1)  # start and id of the best piece that ends here
+        for start in range(len(text)):
+            alone = False
+            for stop in range(start + 1, min(start + self._widest, len(text)) + 1):
+                number = self._known.get(text[start:stop])
+                if number is None:
+                    continue
+                alone = alone or stop == start + 1
+                score = float(np.float32(scores[start] + self._scores[number]))
+                if last[stop][0] < 0 or score > scores[stop]:
+                    scores[stop], last[stop] = score, (start, number)
+            score = float(np.float32(scores[start] + self._unknown_score))
+            if not alone and (last[start + 1][0] < 0 or score > scores[start + 1]):
+                scores[start + 1], last[start + 1] = score, (start, self.rules.unknown)
+        pieces, stop = [], len(text)
+        while stop:
+            start, number = last[stop]
+            pieces.append((number, text[start:stop]))
+            stop = start
+        return pieces[::-1]
 
     def normalise(self, text: str) -> str:
         """Return ``text`` as it is cut: characters replaced by the model's rules, spaces tidied and made visible."""
