@@ -22,7 +22,7 @@ from videogen_cli.metrics.parity import Case, UnsupportedCase
 from videogen_cli.metrics.parity_networks import build, call, checkpoint_kind, networks, read_weights
 from videogen_cli.models.t2v_turbo import modelscope
 from videogen_cli.models.t2v_turbo.params import component_params
-from videogen_cli.models.t2v_turbo.weights import LORA_KEYS, VC2_UNET, student_weights
+from videogen_cli.models.t2v_turbo.weights import LORA_KEYS, VC2_KEYS, VC2_UNET, student_weights
 from videogen_cli.registry import load_attr
 from videogen_cli.weights.lora import load_lora
 
@@ -33,10 +33,7 @@ _PROJECTIONS = ("time_cond_proj", "motion_cond_proj", "combine_proj")
 
 def unet(case: Case) -> Outputs:
     """One call; ``eps_motion`` and ``eps_time`` are with and without the motion condition of T2V-Turbo-v2."""
-    given = {
-        f"unet.{name}.weight": case.inputs[f"{name}_weight"] for name in _PROJECTIONS if f"{name}_weight" in case.inputs
-    }
-    cell = networks(case, ("unet",), "vc2", role="base", given=given)["unet"]
+    cell = networks(case, ("unet",), _unet_kind(case), role="base", given=_given_projections(case))["unet"]
     eps = predict(cell, case)
     without = predict(cell, case, motion=False) if "eps_time" in case.outputs else None
     return {"eps": eps, "eps_motion": eps, "eps_time": without}
@@ -54,7 +51,7 @@ def text_encoder(case: Case) -> Outputs:
 
 def model_vc2(case: Case) -> Outputs:
     """All three networks of one container; the UNet reads the text states of ``tokens``."""
-    cells = networks(case, ("unet", "vae", "text"), "vc2", role="base")
+    cells = networks(case, ("unet", "vae", "text"), "vc2", role="base", given=_given_projections(case))
     states = call(cells["text"], case.inputs["tokens"])
     context = case.inputs.get("context", states)
     vae_outputs = autoencode(cells["vae"], case, case.config["scale_factor"])
@@ -196,8 +193,8 @@ def predict(cell: Any, case: Case, context: np.ndarray | None = None, *, motion:
         return np.broadcast_to(np.asarray(given.get(name, default), np.float32).reshape(-1), (b,))
 
     guidance = given.get("timestep_cond")
-    if guidance is None and "w" in given:
-        guidance = lcm.guidance_scale_embedding(per_sample("w"), case.config["time_cond_proj_dim"])
+    if guidance is None and "w" in given and cell.params.time_cond_proj_dim:
+        guidance = lcm.guidance_scale_embedding(per_sample("w"), cell.params.time_cond_proj_dim)
     conditions = guidance, given.get("motion_cond") if motion else None
     states = given["context"] if context is None else context
     return call(cell, given["x"], per_sample("timesteps"), states, per_sample("fps", DEFAULT_FPS), *conditions)
@@ -216,6 +213,18 @@ def autoencode(cell: Any, case: Case, scale: float) -> Outputs:
         frames = call(cell.decode, given["z"].transpose(0, 2, 1, 3, 4).reshape(b * t, c, h, w) / factor)
         results["frames"] = frames.reshape(b, t, *frames.shape[1:]).transpose(0, 2, 1, 3, 4)
     return results
+
+
+def _given_projections(case: Case) -> dict[str, np.ndarray]:
+    """Return the projections that are inputs because no published file has them, by our names."""
+    weights = {f"unet.{name}.weight": case.inputs.get(f"{name}_weight") for name in _PROJECTIONS}
+    return {name: weight for name, weight in weights.items() if weight is not None}
+
+
+def _unet_kind(case: Case) -> str:
+    """Return the checkpoint type of a UNet's file: VideoCrafter2's, or that of a UNet alone (T2V-Turbo-v2)."""
+    keys = (key for path in case.weights("base") for key in VC2_KEYS.open(path).tensors)
+    return "vc2" if any(VC2_UNET in key for key in keys) else "vc2-unet"
 
 
 def teacher_kind(case: Case) -> str:
