@@ -12,7 +12,6 @@ from videogen_cli.diffusion.lcm import guidance_scale_embedding
 from videogen_cli.metrics.parity import Case
 from videogen_cli.models.t2v_turbo import parity
 
-
 GUIDANCE = np.array([5, 9], np.float32)
 
 
