@@ -33,7 +33,7 @@ def test_large_images_are_halved_first():
 def test_clip_pixels_are_normalised():
     grey = np.full((9, 9, 3), 128, np.uint8)
     expected = (128 / 255 - np.array(transforms.CLIP_MEAN)) / np.array(transforms.CLIP_STD)
-    np.testing.assert_allclose(transforms.style_image(grey, 7)[:, 3, 3], expected, rtol=1e-5)
+    np.testing.assert_allclose(transforms.clip_image(grey, 7)[:, 3, 3], expected, rtol=1e-5)
 
 
 def test_filters_differ_and_are_named():

@@ -1,7 +1,7 @@
 """Frames and images to what networks read, resampled by Pillow (which averages when shrinking) with 8 bits in between.
 
 Sources: ali-vilab/videocomposer, artist/data/transforms.py (CenterCropV2) and tools/videocomposer/inference_single.py;
-open_clip 2.0.2, open_clip/transform.py (image_transform).
+open_clip 2.0.2 and 2.24.0, open_clip/transform.py (image_transform).
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ def condition_frames(frames: np.ndarray, size: int, resample: str = "bicubic") -
     return _pixels(shrink_and_crop(resized, size))
 
 
-def style_image(image: np.ndarray, size: int) -> np.ndarray:
-    """Return what CLIP reads of a uint8 image (h w 3) given for its style: float32 (3 size size), normalised."""
+def clip_image(
+    image: np.ndarray, size: int, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD
+) -> np.ndarray:
+    """Return what CLIP's image tower reads of a uint8 image (h w 3): float32 (3 size size), normalised per channel."""
     resized = resize_shorter(Image.fromarray(image), size, Image.Resampling.BICUBIC)
     left, top = (round((length - size) / 2) for length in resized.size)
-    return clip_normalised(_pixels([resized.crop((left, top, left + size, top + size))]))[0]
+    return clip_normalised(_pixels([resized.crop((left, top, left + size, top + size))]), mean, std)[0]
 
 
 def style_frame(frame: np.ndarray, size: int) -> np.ndarray:
@@ -76,10 +78,14 @@ def shrink_and_crop(images: Sequence[Image.Image], size: int) -> list[Image.Imag
 
 
 def resize_shorter(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
-    """Bring the shorter side to ``size``; the longer one is rounded down."""
-    width, height = image.size
-    wanted = (size, size * height // width) if width <= height else (size * width // height, size)
-    return image if wanted == image.size else image.resize(wanted, resample)
+    """Resize an image as :func:`shorter_side` says."""
+    height, width = shorter_side(image.height, image.width, size)
+    return image if (width, height) == image.size else image.resize((width, height), resample)
+
+
+def shorter_side(height: int, width: int, size: int) -> tuple[int, int]:
+    """Return the (height, width) at which the shorter side is ``size``; the other one is rounded down."""
+    return (size, size * width // height) if height <= width else (size * height // width, size)
 
 
 def _images(frames: np.ndarray) -> list[Image.Image]:

@@ -1,20 +1,18 @@
-"""What DEMO's training and inference read: clips of a file, their pixels, CLIP's view of a frame, prompts per rank.
+"""What DEMO's training and inference read: clips of a file, their pixels, images for CLIP, prompts per rank.
 
 Upstream: PR-Ryan/DEMO tools/datasets/video_dataset.py, tools/modules/clip_embedder.py with open_clip 2.24.0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from videogen_cli.data.transforms import shorter_side
 from videogen_cli.errors import DataError
 from videogen_cli.runtime.resampling import resampling_matrix
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 TARGET_FPS = 3
 
 
@@ -55,26 +53,10 @@ def clip_pixels(frames: np.ndarray, resolution: tuple[int, int], *, antialias: b
     cubic stay. torchvision averages over what a pixel covers (``antialias``) from 0.17 on; upstream pins 0.16.
     """
     pixels = frames.astype(np.float32) / np.float32(255)
-    height, width = _shorter_side(pixels.shape, resolution[0])
+    height, width = shorter_side(pixels.shape[-2], pixels.shape[-1], resolution[0])
     rows = resampling_matrix(pixels.shape[-2], height, antialias=antialias)
     columns = resampling_matrix(pixels.shape[-1], width, antialias=antialias)
     return (centre_crop(rows @ pixels @ columns.T, resolution) - np.float32(0.5)) / np.float32(0.5)
-
-
-def clip_image(
-    image: np.ndarray, size: int, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD
-) -> np.ndarray:
-    """Return what CLIP's visual tower is given of a uint8 image (3 h w), float32 (3 size size).
-
-    Shorter side to ``size`` by Pillow's cubic, middle cut out, then normalised per channel.
-    """
-    from PIL import Image
-
-    height, width = _shorter_side(image.shape, size)
-    pixels = np.ascontiguousarray(image.transpose(1, 2, 0).astype(np.uint8))
-    resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
-    cropped = centre_crop(np.asarray(resized, np.float32).transpose(2, 0, 1), (size, size)) / np.float32(255)
-    return (cropped - np.asarray(mean, np.float32)[:, None, None]) / np.asarray(std, np.float32)[:, None, None]
 
 
 def frame_to_uint8(frame: np.ndarray) -> np.ndarray:
@@ -115,9 +97,3 @@ def shards(count: int, world: int) -> list[list[int]]:
     """Return the items of each of ``world`` ranks: dealt out in turn, short ranks filled up from the start."""
     rounds = -(-count // world)
     return [[(rank + world * index) % count for index in range(rounds)] for rank in range(world)]
-
-
-def _shorter_side(shape: tuple[int, ...], size: int) -> tuple[int, int]:
-    """Return (height, width) of an image (... h w) whose shorter side becomes ``size``; the other is rounded down."""
-    height, width = shape[-2:]
-    return (size, size * width // height) if height <= width else (size * height // width, size)

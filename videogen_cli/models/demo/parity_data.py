@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 
 from videogen_cli.data.tokenizers import OPENCLIP, load_tokenizer
+from videogen_cli.data.transforms import CLIP_MEAN, CLIP_STD, clip_image
 from videogen_cli.errors import DataError
 from videogen_cli.metrics.parity import Case
 from videogen_cli.models.demo.data import (
-    CLIP_MEAN,
-    CLIP_STD,
     TARGET_FPS,
     ClipWindow,
-    clip_image,
     clip_pixels,
     shards,
     wrapped_uint8,
@@ -39,9 +37,10 @@ def tokenizer(case: Case) -> Outputs:
 def clip_preprocess(case: Case) -> Outputs:
     """CLIP's view of ``image`` (3 h w), and what upstream shows it of the same ``frame`` in [-1, 1]."""
     given, config = case.inputs, case.config
+    image = np.ascontiguousarray(given["image"].transpose(1, 2, 0).astype(np.uint8))
     mean, std = config.get("mean", CLIP_MEAN), config.get("std", CLIP_STD)
     return {
-        "clip_image": clip_image(given["image"], config["image_size"], mean, std),
+        "clip_image": clip_image(image, config["image_size"], mean, std),
         "upstream_wrapped_uint8": wrapped_uint8(given["frame"]) if "frame" in given else None,
     }
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from videogen_cli.data.transforms import CLIP_MEAN, CLIP_STD
 from videogen_cli.errors import UsageError
 from videogen_cli.nets.layers import constant, constant_function
 from videogen_cli.runtime import functional as F
 from videogen_cli.runtime.cells import Cell
 from videogen_cli.runtime.resampling import resampling_matrix
 
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 

@@ -148,7 +148,7 @@ def preprocess_frames(case: Case) -> Outputs:
             results[f"misc_{name}{index}"] = transforms.condition_frames(pixels[None], config["misc_size"], name)[0]
         results |= {
             f"video{index}": transforms.latent_frames(pixels[None], config["resolution"])[0],
-            f"style{index}": transforms.style_image(pixels, config["vit_image_size"]),
+            f"style{index}": transforms.clip_image(pixels, config["vit_image_size"]),
             f"vit{index}": transforms.style_frame(pixels, config["vit_image_size"]),
         }
     return results
