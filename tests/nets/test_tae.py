@@ -90,7 +90,7 @@ def test_attention_on_other_levels_and_both_extra_convolutions(pynative):
 
 def test_sizes_of_latents():
     params = TAEParams()
-    assert (params.frames_per_latent, params.frames_decoded, params.pixels_per_latent) == (8, 8, 8)
+    assert (params.frames_per_latent, params.frames_decoded) == (8, 8)
 
 
 @pytest.mark.parametrize("name", ["attention_levels", "temporal_downsample_levels", "temporal_upsample_levels"])

@@ -16,7 +16,7 @@ from videogen_cli.models.t2v_turbo.params import component_params
 from videogen_cli.models.t2v_turbo.weights import LORA_KEYS, VC2_KEYS, student_weights
 from videogen_cli.nets.unet3d import UNet3D
 from videogen_cli.weights import open_checkpoint
-from videogen_cli.weights.lora import Layer, Lora, delta_norms, load_lora, merge, uniform_base
+from videogen_cli.weights.lora import Layer, Lora, load_lora, merge, uniform_base
 from videogen_cli.weights.tensor import from_array
 from videogen_cli.weights.writer import save_safetensors
 
@@ -105,8 +105,6 @@ def test_merge_adds_the_product(tmp_path: Path) -> None:
     up, down = FACTORS[2], FACTORS[3]
     expected = weights["conv.weight"] + 0.5 * np.einsum("or,rikl->oikl", up[:, :, 0, 0], down)
     assert np.allclose(merged["conv.weight"].numpy(), expected, atol=1e-6)
-    norm = np.linalg.norm(expected - weights["conv.weight"])
-    assert delta_norms(lora, scale=0.5)["conv"] == pytest.approx(norm, rel=1e-5)
     with pytest.raises(WeightsError, match=r"'a.weight', which LoRA factors adapt, is not there"):
         merge({}, lora)
 

@@ -14,6 +14,7 @@ from videogen_cli.runtime.cells import ONES, ZEROS, Cell, Init, buffer, paramete
 
 _WIDEST = 8  # the most channels, in multiples of the first layer's
 _CONV = Init("normal", 0.02)
+_EPS, _MOMENTUM = 1e-5, 0.1  # torch's, of batch norms
 
 
 class PatchDiscriminator(Cell):
@@ -48,9 +49,8 @@ class BatchNorm(Cell):
     In training by the batch's own statistics, which the running ones follow; otherwise by the running ones.
     """
 
-    def __init__(self, channels: int, video: bool, eps: float = 1e-5, momentum: float = 0.1) -> None:
+    def __init__(self, channels: int, video: bool) -> None:
         super().__init__()
-        self.eps, self.momentum = eps, momentum
         self.axes = (0, 2, 3, 4) if video else (0, 2, 3)
         self.per_channel = (1, channels, 1, 1, 1) if video else (1, channels, 1, 1)
         self.weight = parameter((channels,), Init("normal", 0.02, mean=1.0))
@@ -69,12 +69,12 @@ class BatchNorm(Cell):
         else:
             mean = self.running_mean.reshape(self.per_channel)
             variance = self.running_var.reshape(self.per_channel)
-        scale = self.weight.reshape(self.per_channel) / F.sqrt(variance + self.eps)
+        scale = self.weight.reshape(self.per_channel) / F.sqrt(variance + _EPS)
         return (x - mean) * scale + self.bias.reshape(self.per_channel)
 
     def _follow(self, running: Any, value: Any) -> None:
         value = F.stop_gradient(value.reshape(running.shape))
-        F.assign(running, running + self.momentum * (value - running))
+        F.assign(running, running + _MOMENTUM * (value - running))
 
 
 class LeakyReLU(Cell):

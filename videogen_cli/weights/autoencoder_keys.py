@@ -25,6 +25,7 @@ _ATTENTION = {
     "v": ("to_v", "value"),
     "proj_out": ("to_out.0", "proj_attn"),
 }
+NORMS = ("norm1", "norm2", "norm", "norm_out")
 LAYOUT = "autoencoder_layout"  # where a converted file says what it was
 
 
@@ -47,9 +48,9 @@ class DiffusersLayout:
         return replace(self, old_attention="old" in parts, kernels="kernels" in parts)
 
 
-def is_diffusers(names: Iterable[str], source: str = "") -> bool:
+def is_diffusers(names: Iterable[str]) -> bool:
     """Return whether a file's autoencoder has diffusers' names, not latent diffusion's."""
-    return any(name.startswith(f"{source}decoder.up_blocks.") for name in names)
+    return any(name.startswith("decoder.up_blocks.") for name in names)
 
 
 def layout_of(tensors: Mapping[str, LazyTensor], source: str = "") -> DiffusersLayout:
@@ -117,6 +118,15 @@ class DiffusersKeys(KeyMap):
         """See :meth:`KeyMap.export`."""
         layout = DiffusersLayout(_levels(tensors, f"{self.target}decoder.up."))
         return self.fitted(layout.named((found or {}).get(LAYOUT))).export(tensors, found)
+
+
+def mindspore_norms(target: str) -> tuple[Rule, ...]:
+    """Return the rules for an autoencoder's norms as MindSpore names their parameters; see :func:`diffusers_rules`."""
+    return tuple(
+        rename(f"{{*}}.{name}.{theirs}", f"{target}{{*}}.{name}.{ours}")
+        for name in NORMS
+        for theirs, ours in (("gamma", "weight"), ("beta", "bias"))
+    )
 
 
 def ldm_named(tensors: Mapping[str, LazyTensor], source: str = "") -> tuple[dict[str, LazyTensor], dict[str, str]]:

@@ -34,10 +34,10 @@ def hugging_face_text(source: str = "", target: str = "text.") -> tuple[Rule, ..
     )
 
 
-def hugging_face_rest(source: str = "") -> tuple[Rule, ...]:
+def hugging_face_rest() -> tuple[Rule, ...]:
     """Return the rules that leave out what a whole CLIPModel holds besides its text tower."""
     return (
-        ignore(f"{source}vision_model.{{*}}", "image tower, which reading text does not need"),
-        ignore(f"{source}visual_projection.weight", "image tower, which reading text does not need"),
-        ignore(f"{source}logit_scale", "temperature of contrastive training"),
+        ignore("vision_model.{*}", "image tower, which reading text does not need"),
+        ignore("visual_projection.weight", "image tower, which reading text does not need"),
+        ignore("logit_scale", "temperature of contrastive training"),
     )

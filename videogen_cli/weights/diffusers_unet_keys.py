@@ -99,14 +99,14 @@ def _level(theirs: str, stages: Sequence[str], attends: bool) -> list[Block]:
     ]
 
 
-def diffusers_unet_rules(layout: UNetLayout, source: str = "", target: str = "unet.") -> tuple[Rule, ...]:
-    """Return the rules from ``<source>*`` to ``<target>*``, the names of ``nets.unet3d.UNet3D``."""
+def diffusers_unet_rules(layout: UNetLayout, source: str = "") -> tuple[Rule, ...]:
+    """Return the rules from ``<source>*`` to ``unet.*``, the names of ``nets.unet3d.UNet3D``."""
     rules = []
     for block in blocks(layout):
         parts = _RESNET.items() if block.is_resnet else (("", ""),)
         for old, new in parts:
             names = ".".join(filter(None, (block.theirs, old))), ".".join(filter(None, (block.ours, new)))
-            rules.append(rename(f"{source}{names[0]}.{{*}}", f"{target}{names[1]}.{{*}}"))
+            rules.append(rename(f"{source}{names[0]}.{{*}}", f"unet.{names[1]}.{{*}}"))
     return tuple(rules)
 
 

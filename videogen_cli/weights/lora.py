@@ -257,12 +257,6 @@ def delta(up: LazyTensor, down: LazyTensor, scale: float = 1.0) -> np.ndarray:
     return product if scale == 1.0 else product * np.float32(scale)
 
 
-def delta_norms(lora: Lora, *, scale: float | None = None) -> dict[str, float]:
-    """Return the Frobenius norm of what :func:`merge` adds to every layer."""
-    strength = lora.alpha if scale is None else scale
-    return {name: float(np.linalg.norm(delta(up, down, strength))) for name, (up, down) in lora.factors.items()}
-
-
 def uniform_base(shape: tuple[int, ...], bound: float, seed: int) -> LazyTensor:
     """Draw a weight uniformly from [-bound, bound] with Philox: the same on every machine.
 

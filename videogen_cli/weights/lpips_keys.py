@@ -20,34 +20,34 @@ from videogen_cli.weights.variants import Variants
 _CONSTANT = "constants of the input's scale, built in"
 
 
-def lpips_rules(source: str = "", target: str = "lpips.", head: str = "model.1") -> tuple[Rule, ...]:
+def lpips_rules(head: str = "model.1") -> tuple[Rule, ...]:
     """Return the rules for the names of PyPI's and taming's files; ``head`` is model.0 when made without dropout."""
     return (
-        ignore(f"{source}scaling_layer.{{*}}", _CONSTANT),
-        ignore(f"{source}lins.{{*}}", "the heads once more, under their names in a list"),
-        rename(f"{source}lin{{}}.{head}.weight", f"{target}lin{{}}.model.1.weight"),
-        rename(f"{source}net.slice{{}}.{{}}.{{*}}", f"{target}net.slice{{}}.{{}}.{{*}}"),
+        ignore("scaling_layer.{*}", _CONSTANT),
+        ignore("lins.{*}", "the heads once more, under their names in a list"),
+        rename(f"lin{{}}.{head}.weight", "lpips.lin{}.model.1.weight"),
+        rename("net.slice{}.{}.{*}", "lpips.net.slice{}.{}.{*}"),
     )
 
 
-def mindone_lpips_rules(source: str = "", target: str = "lpips.") -> tuple[Rule, ...]:
+def mindone_lpips_rules(source: str = "") -> tuple[Rule, ...]:
     """Return the rules for MindONE's names, which number a stage's layers from its pooling."""
-    heads = rename(f"{source}lins.{{}}.model.1.weight", f"{target}lin{{}}.model.1.weight")
-    return heads, *_trunk(f"{source}net.slice{{stage}}.{{local}}.{{{{*}}}}", target)
+    heads = rename(f"{source}lins.{{}}.model.1.weight", "lpips.lin{}.model.1.weight")
+    return heads, *_trunk(f"{source}net.slice{{stage}}.{{local}}.{{{{*}}}}")
 
 
-def vgg16_rules(source: str = "", target: str = "lpips.") -> tuple[Rule, ...]:
+def vgg16_rules() -> tuple[Rule, ...]:
     """Return the rules for an image classifier's file, of which the convolutions are used."""
-    layers = _trunk(f"{source}features.{{layer}}.{{{{*}}}}", target)
-    return *layers, ignore(f"{source}classifier.{{*}}", "the classifier behind the features")
+    layers = _trunk("features.{layer}.{{*}}")
+    return *layers, ignore("classifier.{*}", "the classifier behind the features")
 
 
-def _trunk(pattern: str, target: str) -> tuple[Rule, ...]:
+def _trunk(pattern: str) -> tuple[Rule, ...]:
     """Return a rule per convolution; ``pattern`` is filled with its ``stage``, ``layer`` and number in the stage."""
     return tuple(
         rename(
             pattern.format(stage=stage, layer=layer, local=layer - max(layers[0] - 1, 0)),
-            f"{target}net.slice{stage}.{layer}.{{*}}",
+            f"lpips.net.slice{stage}.{layer}.{{*}}",
         )
         for stage, layers in enumerate(VGG16_LAYERS, 1)
         for layer in layers

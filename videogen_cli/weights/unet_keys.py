@@ -16,14 +16,10 @@ _OVER_FRAMES = ("input_blocks.{}.2", "middle_block.2", "output_blocks.{}.2")
 _PORT_KERNEL = UnitAxes(dropped=(2,))  # of a 1D convolution: (o i 1 k) in the port
 
 
-def vgen_unet_rules(
-    source: str = "", target: str = "unet.", *, mindspore: bool = False, listed_downsampling: bool = False
-) -> tuple[Rule, ...]:
-    """Return the rules from ``<source>*`` to ``<target>*``, the names of ``nets.unet3d.UNet3D``.
+def vgen_unet_rules(*, mindspore: bool = False, listed_downsampling: bool = False) -> tuple[Rule, ...]:
+    """Return the rules to ``unet.*``, the names of ``nets.unet3d.UNet3D``.
 
     Args:
-        source: what stands before the UNet's keys in the file.
-        target: what stands before our names.
         mindspore: the names of the MindSpore port.
         listed_downsampling: downsampling layers are in a list of one, as in later versions of the port.
     """
@@ -35,20 +31,20 @@ def vgen_unet_rules(
         (f"{{*}}.{spelling}.{{*}}", "{*}.temporal_conv.{*}"),
         ("{*}", "{*}"),
     ]
-    special = _port_rules(source, target) if mindspore else []
-    return *special, *(rename(f"{source}{old}", f"{target}{new}") for old, new in table)
+    special = _port_rules() if mindspore else []
+    return *special, *(rename(old, f"unet.{new}") for old, new in table)
 
 
-def _port_rules(source: str, target: str) -> list[Rule]:
+def _port_rules() -> list[Rule]:
     """Return the rules of what the MindSpore port names or lays out in its own way."""
     norms = [(f"{old}.{norm}", f"{new}.{norm}") for old, new in (_INIT, ("{*}", "{*}")) for norm in _NORMS]
     rules = [
-        rename(f"{source}{old}.{theirs}", f"{target}{new}.{ours}")
+        rename(f"{old}.{theirs}", f"unet.{new}.{ours}")
         for old, new in (*norms, ("out.0", "out.0"))
         for theirs, ours in (("gamma", "weight"), ("beta", "bias"))
     ]
     for old, new in (_INIT, *((block, block) for block in _OVER_FRAMES)):
         for layer in ("proj_in", "proj_out"):
-            names = f"{source}{old}.{layer}.weight", f"{target}{new}.{layer}.weight"
+            names = f"{old}.{layer}.weight", f"unet.{new}.{layer}.weight"
             rules.append(rename(*names, axes=_PORT_KERNEL))
     return rules

@@ -54,8 +54,3 @@ class TAEParams:
     def frames_decoded(self) -> int:
         """Number of frames that a latent frame is decoded to."""
         return 2 ** len(set(self.temporal_upsample_levels))
-
-    @property
-    def pixels_per_latent(self) -> int:
-        """Number of pixels that a latent spans in height and width."""
-        return 2 ** (len(self.channel_mult) - 1)
