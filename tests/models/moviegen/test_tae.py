@@ -45,6 +45,7 @@ def test_wrappers_there_and_back(prefix):
     file = {k.replace(inside, f"{inside}_backbone."): v for k, v in file.items()}
     assert file[f"{prefix}encoder.conv_in.conv_temp.weight"].shape == (4, 4, 1, 3)
     unused = {f"{prefix}encoder.mid.block_1.temb_proj.bias": from_array(np.zeros(4)), "logvar": from_array(np.zeros(1))}
+    unused |= {key: from_array(np.zeros(2)) for key in (f"adam_m.{prefix}encoder.conv_in.conv_spat.bias", "epoch_num")}
     unused["perceptual_loss.lins.0.model.1.weight"] = from_array(np.zeros((1, 4, 1, 1)))
     account = TAE_KEYS.account({**file, **unused}, targets(TAE_KEYS))
     assert account.ok and set(account.ignored) == set(unused)

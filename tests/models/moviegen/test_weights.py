@@ -11,7 +11,7 @@ import pytest
 from videogen_cli.errors import WeightsError
 from videogen_cli.models.moviegen.params import component_params
 from videogen_cli.models.moviegen.weights import LLAMA_KEYS, ZERO3_KEYS, resize_table
-from videogen_cli.nets.moviegen import MovieGenTransformer
+from videogen_cli.nets.moviegen import MovieGenTransformer, TextProjector
 from videogen_cli.nets.params.moviegen import MovieGenParams
 from videogen_cli.runtime.module import build
 from videogen_cli.weights.readers import open_manifest
@@ -52,6 +52,21 @@ def test_there_and_back(prefix, later):
     for key, tensor in source.items():
         assert back[key].shape == tensor.shape
         np.testing.assert_array_equal(back[key].numpy(), tensor.numpy())
+
+
+@pytest.mark.parametrize("prefix", ["", "text_projector.", "network.model.text_projector."])
+def test_the_text_projection_alone_is_read_from_any_file_that_has_it(prefix):
+    projector = build(TextProjector, TINY.text_projector)
+    wanted = LLAMA_KEYS.targets({"text_projector": projector})
+    arrays = {name: np.full(shape, index, np.float32) for index, (name, shape) in enumerate(wanted.items())}
+    file = {name.replace("text_projector.", prefix): from_array(array) for name, array in arrays.items()}
+    if prefix.startswith("network"):
+        file |= {key: tensor for key, tensor in checkpoint().items() if key not in file}
+    account = LLAMA_KEYS.account(file, wanted)
+    assert account.ok
+    assert account.used["text_projector.ul2_linear.weight"] == (f"{prefix}ul2_linear.weight",)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(account.tensors[name].numpy(), array)
 
 
 def test_without_notes_an_export_is_the_first_versions():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,18 @@ def test_a_file_may_lack_the_loss_or_hold_it_alone() -> None:
     assert CAUSAL_VAE_KEYS.account(without, targets).missing == ["vae.encoder.norm_out.bias"]
     del alone["decoder.conv_out.conv.bias"]
     assert CAUSAL_VAE_KEYS.account(alone, targets).missing == ["vae.decoder.conv_out.conv.bias"]
+
+
+def test_mindspore_files_name_norms_otherwise() -> None:
+    targets = CAUSAL_VAE_KEYS.targets({"vae": CausalVAE(vae_params(SMALL)["vae"])})
+    published = CAUSAL_VAE_KEYS.export(drawn(targets)).tensors
+    words, norm = {"weight": "gamma", "bias": "beta"}, re.compile(r"(norm\w*)\.(weight|bias)$")
+    file = {norm.sub(lambda m: f"{m[1]}.{words[m[2]]}", key): tensor for key, tensor in published.items()}
+    assert "decoder.norm_out.gamma" in file and "encoder.mid.attn_1.norm.beta" in file
+    account = CAUSAL_VAE_KEYS.account(file, targets)
+    assert account.ok
+    assert set(CAUSAL_VAE_KEYS.export(account.tensors, account.metadata).tensors) == set(file)
+    assert set(CAUSAL_VAE_KEYS.export(account.tensors).tensors) == set(published)
 
 
 @pytest.mark.parametrize("name", ["LPIPSWithDiscriminator", "LPIPSWithDiscriminator3D", "SimpleLPIPS"])

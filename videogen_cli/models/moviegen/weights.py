@@ -25,7 +25,7 @@ from videogen_cli.weights.tensor import LazyTensor
 _WRAPPERS = re.compile(r"(?:network\.)*(?:model\.)?")
 _PREFIX = "network.model."
 _FINAL_TABLE = "final_layer.scale_shift_table"
-_TRANSFORMER = "transformer."
+_TRANSFORMER, _PROJECTOR = "transformer.", "text_projector."
 _OUR_FINAL_TABLE = f"{_TRANSFORMER}{_FINAL_TABLE}"
 _POSITIONS = tuple(f"pos_embedding_table_{axis}" for axis in ("t", "h", "w"))
 _OUR_POSITIONS = tuple(f"{_TRANSFORMER}{table}.weight" for table in _POSITIONS)
@@ -35,6 +35,11 @@ _STATE_KEYS = (
     *("epoch_num", "cur_step", "loss_scale"),
 )
 _ENCODERS = ("ul2", "metaclip", "byt5")
+TRAINING_STATE = (
+    *(ignore(key, _STATE) for key in _STATE_KEYS),
+    ignore("ema.{*}", "moving average kept by training"),
+    ignore("swap.{*}", "weights put aside while the average is used"),
+)
 
 
 class LlamaKeys(PartedKeys):
@@ -42,6 +47,7 @@ class LlamaKeys(PartedKeys):
 
     Later versions keep the last layer's modulation as (1 2 width). What a file had is in the account's metadata, so
     that an export has it again. Position tables of another length than asked for are resized, as later versions do.
+    The text projection on its own is read from a file of its own, or from the transformer's.
     """
 
     def open(self, path: Path | str, root: str | None = None) -> Checkpoint:
@@ -65,6 +71,8 @@ class LlamaKeys(PartedKeys):
 
     def account(self, tensors: Mapping[str, LazyTensor], targets: Mapping[str, Shape]) -> Account:
         """Say what becomes of every key; see :class:`LlamaKeys` for what is reshaped and resized on the way."""
+        if not any(name.startswith(_TRANSFORMER) for name in targets):
+            return self._projection(tensors, targets)
         account = super().account({key: self._fitted(key, tensor, targets) for key, tensor in tensors.items()}, targets)
         notes = account.metadata
         if _OUR_FINAL_TABLE in account.used:
@@ -90,6 +98,18 @@ class LlamaKeys(PartedKeys):
             prefix = found.get("prefix", _PREFIX) if ours[0].startswith(_TRANSFORMER) else ""
             result.use(f"{prefix}{key}", ours, tensor)
         return result
+
+    def _projection(self, tensors: Mapping[str, LazyTensor], targets: Mapping[str, Shape]) -> Account:
+        """Account for the text projection alone, also where the transformer's file holds it."""
+        keys = {_unwrapped(key).removeprefix(_PROJECTOR): key for key in tensors}
+        account = super().account({name: tensors[key] for name, key in keys.items()}, targets)
+        return replace(
+            account,
+            used={name: tuple(keys[source] for source in sources) for name, sources in account.used.items()},
+            ignored={keys[name]: reason for name, reason in account.ignored.items()},
+            unexpected={keys[name]: near for name, near in account.unexpected.items()},
+            mismatched=[replace(item, source=keys[item.source]) for item in account.mismatched],
+        )
 
     def _fitted(self, key: str, tensor: LazyTensor, targets: Mapping[str, Shape]) -> LazyTensor:
         """Return a tensor in the shape of its target, where a rule of this map can bring it there."""
@@ -146,18 +166,16 @@ def _resized(tensor: LazyTensor, rows: int) -> LazyTensor:
 
 LLAMA_KEYS = LlamaKeys(
     rules=(
-        *(ignore(key, _STATE) for key in _STATE_KEYS),
-        ignore("ema.{*}", "moving average kept by training"),
-        ignore("swap.{*}", "weights put aside while the average is used"),
+        *TRAINING_STATE,
         ignore("tae.{*}", "autoencoder, which has a file of its own"),
         *(
-            rename(f"{encoder}_{layer}.{{*}}", f"text_projector.{encoder}_{layer}.{{*}}")
+            rename(f"{encoder}_{layer}.{{*}}", f"{_PROJECTOR}{encoder}_{layer}.{{*}}")
             for encoder in _ENCODERS
             for layer in ("linear", "layernorm")
         ),
         rename("pos_embedding_table_{*}.embedding_table", "transformer.pos_embedding_table_{*}.weight"),
         rename("{*}", "transformer.{*}"),
     ),
-    parts=(_TRANSFORMER, "text_projector."),
+    parts=(_TRANSFORMER, _PROJECTOR),
 )
 ZERO3_KEYS = MergedKeys(rules=())

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from videogen_cli.models.moviegen.weights import TRAINING_STATE
 from videogen_cli.runtime.cells import CENTRE, ONES, ZEROS
-from videogen_cli.weights.autoencoder_keys import DiffusersKeys
-from videogen_cli.weights.keymap import Account, KeyMap, Match, Rule, Shape, ignore, rename
+from videogen_cli.weights.autoencoder_keys import NORMS, DiffusersKeys, mindspore_norms
+from videogen_cli.weights.keymap import Account, KeyMap, Match, Shape, ignore, rename
 from videogen_cli.weights.layouts import UnitAxes
 from videogen_cli.weights.lpips_keys import mindone_lpips_rules
 from videogen_cli.weights.tensor import LazyTensor, from_array
@@ -23,7 +24,6 @@ from videogen_cli.weights.tensor import LazyTensor, from_array
 _WRAPPERS = re.compile(r"autoencoder\.|_backbone\.")  # of training and of mixed precision, anywhere in a key
 _OVER_FRAMES = re.compile(r"tae\..*(?:\.conv_temp\.|sample_temp\.|\.attn_1\.1\.|\.attn\.\d+\.1\.).*")
 _KERNEL = UnitAxes(dropped=(2,), added=(3, 4))  # MindSpore keeps kernels over one axis as (o i 1 k)
-_NORMS = ("norm1", "norm2", "norm", "norm_out")
 # Where a converted file says that it came without layers over frames, what stood before its keys, and which of them
 # had other wrappers.
 _INFLATED, _PREFIX, _WRAPPED = "inflated", "prefix", "wrapped_keys"
@@ -113,20 +113,13 @@ def _inflate(account: Account, targets: Mapping[str, Shape]) -> None:
         account.metadata[_INFLATED] = f"{len(made)} tensors of layers over frames, which pass frames on"
 
 
-def _mindspore_norms(names: Iterable[str]) -> list[Rule]:
-    return [
-        rename(f"{{*}}.{name}.{theirs}", f"tae.{{*}}.{name}.{ours}")
-        for name in names
-        for theirs, ours in (("gamma", "weight"), ("beta", "bias"))
-    ]
-
-
 TAE_KEYS = TAEKeys(
     rules=(
+        *TRAINING_STATE,
         ignore("{*}.temb_proj.{*}", "projection of a timestep, which an autoencoder has none of"),
         ignore("logvar", "variance of the reconstruction, kept by training"),
         *mindone_lpips_rules(source="perceptual_loss."),
-        *_mindspore_norms(_NORMS),
+        *mindspore_norms("tae."),
         rename("{*}.conv_temp.weight", "tae.{*}.conv_temp.weight", _KERNEL),
         rename("{*}sample_temp.conv.weight", "tae.{*}sample_temp.conv.weight", _KERNEL),
         rename("{*}", "tae.{*}"),
@@ -138,7 +131,7 @@ SD35_KEYS = InflatedKeys(
         rename("{*}.upsample.conv.{*}", "tae.{*}.upsample_spat.conv.{*}"),
         rename("{*}.attn_1.{*}", "tae.{*}.attn_1.0.{*}"),
         rename("{*}.attn.{}.{*}", "tae.{*}.attn.{}.0.{*}"),
-        *(rename(f"{{*}}.{name}.{{*}}", f"tae.{{*}}.{name}.{{*}}") for name in _NORMS),
+        *(rename(f"{{*}}.{name}.{{*}}", f"tae.{{*}}.{name}.{{*}}") for name in NORMS),
         rename("{*}.weight", "tae.{*}.conv_spat.weight"),
         rename("{*}.bias", "tae.{*}.conv_spat.bias"),
     ),

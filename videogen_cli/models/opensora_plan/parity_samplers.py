@@ -100,11 +100,12 @@ def case_diffusion(case: Case) -> GaussianDiffusion:
         DataError: a word or a respacing that does not exist.
     """
     config = case.config
+    respacing = config.get("timestep_respacing") or ""  # a word, a number, or a list of them
     fixed = "fixed_small" if config.get("sigma_small", False) else "fixed_large"
     loss = "rescaled_mse" if config.get("rescale_learned_sigmas", False) else "mse"
     try:
         return GaussianDiffusion.create(
-            str(config.get("timestep_respacing") or ""),
+            ",".join(map(str, respacing)) if isinstance(respacing, list) else str(respacing),
             config.get("noise_schedule", "linear"),
             config.get("diffusion_steps", 1000),
             predicts_x0=config.get("predict_xstart", False),

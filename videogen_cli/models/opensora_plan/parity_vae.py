@@ -17,6 +17,8 @@ from videogen_cli.metrics.parity_networks import build, call, networks, tensor
 from videogen_cli.models.opensora_plan.weights_vae import INFLATED_KEYS, image_params, vae_params
 from videogen_cli.runtime.tiling import Tiling
 from videogen_cli.weights.autoencoder_keys import ldm_named
+from videogen_cli.weights.inflation import InflatedKeys
+from videogen_cli.weights.keymap import KeyMap
 from videogen_cli.weights.readers import open_checkpoint
 
 Outputs = dict[str, Any]
@@ -165,7 +167,9 @@ def _image_autoencoder(case: Case) -> Any:
 
     cell = module.build(AutoencoderKL, image_params(case.config["vae2d"]))
     tensors = {name: lazy for path in case.weights() for name, lazy in open_checkpoint(path).tensors.items()}
-    module.load(cell, ldm_named(tensors)[0], where=f"{case.name}: image autoencoder")
+    beside = KeyMap(InflatedKeys.rules)  # what such files hold beside the autoencoder
+    named = {name: lazy for name, lazy in ldm_named(tensors)[0].items() if not beside.resolve(name)}
+    module.load(cell, named, where=f"{case.name}: image autoencoder")
     return cell
 
 

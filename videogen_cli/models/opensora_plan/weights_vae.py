@@ -13,12 +13,14 @@ from videogen_cli.nets.params.autoencoder_loss import AutoencoderLossParams, aut
 from videogen_cli.nets.params.lpips import lpips_params
 from videogen_cli.nets.params.vae2d import AutoencoderKLParams
 from videogen_cli.nets.params.vae3d import CausalVAEParams, causal_vae_params
+from videogen_cli.weights.autoencoder_keys import mindspore_norms
 from videogen_cli.weights.inflation import InflatedKeys
-from videogen_cli.weights.keymap import ignore, rename
+from videogen_cli.weights.keymap import Rule, ignore, rename
 from videogen_cli.weights.latent_autoencoder import autoencoder_params, diffusers_params
 from videogen_cli.weights.lpips_keys import trunk_sizes
 from videogen_cli.weights.parts import PartedKeys
 from videogen_cli.weights.tensor import LazyTensor
+from videogen_cli.weights.variants import Variants
 
 _LOSS = "loss."
 _DISCRIMINATOR = "loss.discriminator.main."
@@ -35,18 +37,25 @@ class CausalVAEKeys(PartedKeys):
         return params
 
 
-CAUSAL_VAE_KEYS = CausalVAEKeys(
-    (
-        ignore("loss.discriminator.{*}.num_batches_tracked", "count of batches, which a fixed momentum does not need"),
-        ignore("loss.perceptual_loss.scaling_layer.{*}", "constants of the input's scale, built in"),
-        rename("loss.{*}", "loss.{*}"),
-        rename("{*}", "vae.{*}"),
-    ),
-    strip=("module.",),
-    # a file of the loss alone has the last layer too, by which it weighs its parts
-    parts=("loss.", "vae."),
-    needed=("vae.decoder.conv_out.",),
-)
+def _causal_vae_keys(*variant: Rule) -> CausalVAEKeys:
+    """Return the map; the rules of a ``variant`` go before that of the published names."""
+    return CausalVAEKeys(
+        (
+            ignore("loss.discriminator.{*}.num_batches_tracked", "count of batches, which a fixed momentum needs not"),
+            ignore("loss.perceptual_loss.scaling_layer.{*}", "constants of the input's scale, built in"),
+            rename("loss.{*}", "loss.{*}"),
+            *variant,
+            rename("{*}", "vae.{*}"),
+        ),
+        strip=("module.",),
+        # a file of the loss alone has the last layer too, by which it weighs its parts
+        parts=("loss.", "vae."),
+        needed=("vae.decoder.conv_out.",),
+    )
+
+
+# mindone's convert_vae.py writes the published names, those of norms excepted
+CAUSAL_VAE_KEYS = Variants({"upstream": _causal_vae_keys(), "mindspore": _causal_vae_keys(*mindspore_norms("vae."))})
 INFLATED_KEYS = InflatedKeys()
 
 
