@@ -47,11 +47,22 @@ def test_options_of_the_original():
     assert attention_factors([1.0, 0.5, 0.25], 4) == [4, 2, 1]
 
 
+def test_what_the_original_keeps_and_never_reads_changes_nothing():
+    config = {"concat_dim": 8, "dim": 64, "num_heads": 2}
+    unread = {"use_scale_shift_norm": True, "use_sim_mask": True, "temporal_attn_times": 2, "y_dim": 768}
+    assert unet_params({**config, **unread}) == unet_params(config)
+
+
+def test_without_a_number_of_heads_the_first_transformer_has_one_for_32_channels():
+    params = unet_params({"concat_dim": 8, "dim": 96, "num_heads": None})["unet"]
+    assert params.init_attention_heads == 3
+
+
 @pytest.mark.parametrize(
     ("change", "where"),
     [
         ({"use_image_dataset": True}, "unet.use_image_dataset"),
-        ({"use_scale_shift_norm": True}, "unet.use_scale_shift_norm"),
+        ({"inpainting": False}, "unet.inpainting"),
         ({"video_compositions": ["text", "depth"]}, "unet.video_compositions"),
     ],
 )

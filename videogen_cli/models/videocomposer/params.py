@@ -25,15 +25,16 @@ COMPOSITIONS = {
 _PUBLISHED = ("text", "mask", "depthmap", "sketch", "motion", "image", "local_image", "single_sketch")
 # Switch -> the one value our network has.
 _SWITCHES = {
-    "use_scale_shift_norm": False,
     "use_image_dataset": False,
-    "use_sim_mask": False,
     "inpainting": True,
 }
 
 
 def unet_params(config: Mapping[str, Any]) -> dict[str, ConditionedUNet3DParams]:
     """Return ``{"unet": params}`` of the UNet that ``config``, or its section ``unet``, describes; none without one.
+
+    ``use_scale_shift_norm``, ``use_sim_mask``, ``temporal_attn_times`` and ``y_dim`` change nothing in the original
+    either; dropout acts in training only.
 
     Raises:
         DataError: a value asks for a network we do not have.
@@ -43,11 +44,11 @@ def unet_params(config: Mapping[str, Any]) -> dict[str, ConditionedUNet3DParams]
         return {}
     only_ours(config, _SWITCHES, "unet")
     multiples = list(config.get("dim_mult", (1, 2, 4, 4)))
-    over_frames = config.get("temporal_attention", True)
+    dim, over_frames = config.get("dim", 320), config.get("temporal_attention", True)
     params = ConditionedUNet3DParams(
         in_channels=config.get("in_dim", 4),
         out_channels=config.get("out_dim", 4),
-        model_channels=config.get("dim", 320),
+        model_channels=dim,
         channel_mult=multiples,
         num_res_blocks=config.get("num_res_blocks", 2),
         attention_resolutions=attention_factors(config.get("attn_scales", (1.0, 0.5, 0.25)), len(multiples)),
@@ -55,7 +56,7 @@ def unet_params(config: Mapping[str, Any]) -> dict[str, ConditionedUNet3DParams]
         context_dim=config.get("context_dim", 1024),
         temporal_attention=over_frames,
         init_attention=over_frames,
-        init_attention_heads=config.get("num_heads", 8),
+        init_attention_heads=config.get("num_heads", 8) or dim // 32,
         fps_condition=config.get("use_fps_condition", False),
         conditions=_conditions(config.get("video_compositions", _PUBLISHED)),
         concat_dim=config.get("concat_dim", 8),
