@@ -18,6 +18,8 @@ from videogen_cli.nets.vae_blocks import (
     FrameDownsample,
     FrameUpsample,
     Level,
+    LevelDecoder,
+    LevelEncoder,
     Middle,
     ResnetBlock,
     as_frames,
@@ -70,7 +72,7 @@ def draw(mean: Any, logvar: Any, noise: Any) -> Any:
     return mean + F.exp(0.5 * logvar.clip(LOGVAR_MIN, LOGVAR_MAX)) * noise
 
 
-class Encoder(Cell):
+class Encoder(LevelEncoder):
     """Videos to the moments of latents, before ``quant_conv``."""
 
     def __init__(self, params: TAEParams) -> None:
@@ -84,15 +86,8 @@ class Encoder(Cell):
         self.norm_out = GroupNorm(params.norm_groups, widths[-1], EPS)
         self.conv_out = FactorisedConv(widths[-1], 2 * params.z_channels)
 
-    def construct(self, x: Any) -> Any:
-        """Map (b 3 f h w) to (b 2*z_channels f/8 h/8 w/8)."""
-        x = self.conv_in(x)
-        for level in self.down:
-            x = level(x)
-        return self.conv_out(F.silu(self.norm_out(self.mid(x))))
 
-
-class Decoder(Cell):
+class Decoder(LevelDecoder):
     """Latents after ``post_quant_conv`` to videos."""
 
     def __init__(self, params: TAEParams) -> None:
@@ -105,13 +100,6 @@ class Decoder(Cell):
         self.up = CellList([UpLevel(params, level, start, width) for level, (start, width) in sizes])
         self.norm_out = GroupNorm(params.norm_groups, widths[0], EPS)
         self.conv_out = FactorisedConv(widths[0], params.out_channels)
-
-    def construct(self, x: Any) -> Any:
-        """Map (b z_channels f h w) to (b 3 8f 8h 8w)."""
-        x = self.mid(self.conv_in(x))
-        for level in self.up[::-1]:
-            x = level(x)
-        return self.conv_out(F.silu(self.norm_out(x)))
 
 
 class FactorisedConv(Cell):

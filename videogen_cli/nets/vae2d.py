@@ -10,7 +10,17 @@ from typing import Any
 
 from videogen_cli.nets.layers import Conv2d, GroupNorm, Identity
 from videogen_cli.nets.params.vae2d import AutoencoderKLParams
-from videogen_cli.nets.vae_blocks import EPS, LOGVAR_MAX, LOGVAR_MIN, AttnBlock, Level, Middle, Resample
+from videogen_cli.nets.vae_blocks import (
+    EPS,
+    LOGVAR_MAX,
+    LOGVAR_MIN,
+    AttnBlock,
+    Level,
+    LevelDecoder,
+    LevelEncoder,
+    Middle,
+    Resample,
+)
 from videogen_cli.runtime import functional as F
 from videogen_cli.runtime.cells import Cell, CellList
 
@@ -70,7 +80,7 @@ class Decode(Cell):
         return self.vae.decode(latents)
 
 
-class Encoder(Cell):
+class Encoder(LevelEncoder):
     """Images to the moments of latents, before ``quant_conv``."""
 
     def __init__(self, params: AutoencoderKLParams) -> None:
@@ -96,15 +106,8 @@ class Encoder(Cell):
         self.norm_out = GroupNorm(groups, widths[-1], EPS)
         self.conv_out = Conv2d(widths[-1], 2 * params.z_channels)
 
-    def construct(self, x: Any) -> Any:
-        """Map (n 3 h w) to (n 2*z_channels h/8 w/8)."""
-        x = self.conv_in(x)
-        for level in self.down:
-            x = level(x)
-        return self.conv_out(F.silu(self.norm_out(self.mid(x))))
 
-
-class Decoder(Cell):
+class Decoder(LevelDecoder):
     """Latents after ``post_quant_conv`` to images."""
 
     def __init__(self, params: AutoencoderKLParams) -> None:
@@ -129,13 +132,6 @@ class Decoder(Cell):
         )
         self.norm_out = GroupNorm(groups, widths[0], EPS)
         self.conv_out = Conv2d(widths[0], params.out_channels)
-
-    def construct(self, x: Any) -> Any:
-        """Map (n z_channels h/8 w/8) to (n 3 h w)."""
-        x = self.mid(self.conv_in(x))
-        for level in self.up[::-1]:  # levels are numbered from full resolution
-            x = level(x)
-        return self.conv_out(F.silu(self.norm_out(x)))
 
 
 class DownLevel(Level):

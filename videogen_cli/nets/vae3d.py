@@ -12,7 +12,7 @@ from typing import Any
 from videogen_cli.nets.layers import GroupNorm, Identity
 from videogen_cli.nets.params.vae3d import CausalVAEParams
 from videogen_cli.nets.vae3d_blocks import ATTENTIONS, CONVOLUTIONS, RESAMPLERS, RESNETS
-from videogen_cli.nets.vae_blocks import EPS, LOGVAR_MAX, LOGVAR_MIN, Level, Middle
+from videogen_cli.nets.vae_blocks import EPS, LOGVAR_MAX, LOGVAR_MIN, Level, LevelDecoder, Middle
 from videogen_cli.runtime import functional as F
 from videogen_cli.runtime.cells import Cell, CellList
 
@@ -86,14 +86,14 @@ class Encoder(Cell):
     def construct(self, x: Any) -> Any:
         """Map (b 3 f h w) to (b 2*z_channels f' h' w')."""
         x = self.conv_in(x)
-        for level in self.down[:-1]:
-            x = level(x)
+        for index in range(len(self.down) - 1):
+            x = self.down[index](x)
         # what the original configures to follow the last level's blocks, it does not use
         x = self.mid(self.down[-1].refine(x))
         return self.conv_out(F.silu(self.norm_out(x)))
 
 
-class Decoder(Cell):
+class Decoder(LevelDecoder):
     """Latents after ``post_quant_conv`` to clips."""
 
     def __init__(self, params: CausalVAEParams) -> None:
@@ -120,13 +120,6 @@ class Decoder(Cell):
         self.up = CellList(cells[::-1])
         self.norm_out = GroupNorm(groups, start, EPS)
         self.conv_out = CONVOLUTIONS[params.decoder_conv_out](start, 3, 3)
-
-    def construct(self, x: Any) -> Any:
-        """Map (b z_channels f' h' w') to (b 3 f h w)."""
-        x = self.mid(self.conv_in(x))
-        for level in self.up[::-1]:
-            x = level(x)
-        return self.conv_out(F.silu(self.norm_out(x)))
 
 
 class ResampledLevel(Level):

@@ -118,6 +118,40 @@ class Level(Cell):
         return x
 
 
+class LevelEncoder(Cell):
+    """From full resolution to the coarsest level; subclasses make its cells."""
+
+    conv_in: Any
+    down: Any
+    mid: Any
+    norm_out: Any
+    conv_out: Any
+
+    def construct(self, x: Any) -> Any:
+        """Map images or clips (n c ... h w) to the moments of latents, before ``quant_conv``."""
+        x = self.conv_in(x)
+        for level in self.down:
+            x = level(x)
+        return self.conv_out(F.silu(self.norm_out(self.mid(x))))
+
+
+class LevelDecoder(Cell):
+    """From the coarsest level to full resolution; subclasses make its cells."""
+
+    conv_in: Any
+    mid: Any
+    up: Any
+    norm_out: Any
+    conv_out: Any
+
+    def construct(self, x: Any) -> Any:
+        """Map latents (n c ... h w), after ``post_quant_conv``, to images or clips."""
+        x = self.mid(self.conv_in(x))
+        for index in range(len(self.up) - 1, -1, -1):  # levels are numbered from full resolution
+            x = self.up[index](x)
+        return self.conv_out(F.silu(self.norm_out(x)))
+
+
 class Resample(Cell):
     """Halves an image with a strided convolution, or doubles it by repetition and a convolution."""
 
