@@ -57,9 +57,9 @@ def test_text_states_there_and_back(tmp_path):
 
 def test_names_of_a_text_file(tmp_path):
     path = tmp_path / "prompts.txt"
-    path.write_text("a  cat\n\nat 1/2 speed. Slowly\n", encoding="utf-8")
+    path.write_text("a  cat\n\nat 1/2 speed. Slowly\nfirst\u2028second\n", encoding="utf-8")
     names = [name for name, _ in text_embeddings.caption_files(path)]
-    assert names == ["000-a--cat.npz", "001-.npz", "002-2-speed.npz"]
+    assert names == ["000-a--cat.npz", "001-.npz", "002-2-speed.npz", "003-first\u2028second.npz"]
 
 
 @pytest.mark.parametrize("video", ["../up.mp4", "/etc/x.mp4", ""])

@@ -48,7 +48,7 @@ def caption_files(path: Path, columns: tuple[str, str] = COLUMNS) -> list[tuple[
         raise DataError(f"cannot be read as text: {error}", where=str(path)) from error
     if path.suffix == ".csv":
         return _of_table(path, text, columns)
-    captions = [line.strip() for line in text.splitlines()]
+    captions = [line.strip() for line in io.StringIO(text)]  # no other characters end a line than in a file
     return [(f"{index:03d}-{_stem(caption)}.npz", caption) for index, caption in enumerate(captions)]
 
 
