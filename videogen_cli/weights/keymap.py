@@ -167,7 +167,8 @@ class Account:
         if self.ok:
             return
         if not self.used and not self.mismatched:
-            raise WeightsError(f"none of its {len(self.unexpected)} keys is one of this type's", where=where, hint=hint)
+            count = len(self.unexpected) + len(self.ignored)
+            raise WeightsError(f"none of its {count} keys is one of this type's", where=where, hint=hint)
         lines = [f"{len(self.missing)} missing: {_listed(self.missing)}"] if self.missing else []
         if self.unexpected:
             close = [f"{plain(k)}{f' (near {near[0]})' if near else ''}" for k, near in self.unexpected.items()]

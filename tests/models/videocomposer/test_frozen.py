@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from videogen_cli.errors import DataError
+from videogen_cli.errors import DataError, WeightsError
 from videogen_cli.models.videocomposer import frozen_params, frozen_weights
 from videogen_cli.nets.midas import MiDaS
 from videogen_cli.nets.params.midas import MiDaSParams
@@ -72,12 +72,14 @@ def test_converted_kernels_are_recognised_by_their_size():
         assert keys.prepare({"pidinet": params}, tensors)["pidinet"].converted == converted
 
 
-def test_the_rest_of_stable_diffusion_is_ignored_by_name():
+def test_the_rest_of_stable_diffusion_is_ignored_whatever_it_is():
     names = ["betas", "sqrt_recip_alphas_cumprod", "model.diffusion_model.out.2.bias", "cond_stage_model.x", "odd"]
     tensors = {name: from_array(np.zeros(1, np.float32)) for name in names}
     account = frozen_weights.SD_KEYS.account(tensors, {"vae.quant_conv.bias": (8,)})
-    assert list(account.ignored) == names[:-1]
-    assert list(account.unexpected) == ["odd"]
+    assert list(account.ignored) == names
+    assert "no part of the autoencoder" in account.ignored["odd"]
+    with pytest.raises(WeightsError, match="none of its 5 keys"):
+        account.require_ok("a file without an autoencoder")
 
 
 def test_sections_and_plain_configs_are_read_alike():

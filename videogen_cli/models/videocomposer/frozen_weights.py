@@ -30,6 +30,7 @@ SD_KEYS = KeyMap(
         *(ignore(name, _SCHEDULE) for name in ("betas", "alphas_cumprod", "alphas_cumprod_prev", "logvar")),
         *(ignore(f"{word}_{{*}}", _SCHEDULE) for word in ("sqrt", "log", "posterior")),
         ignore("scale_factor", "scale of the latents, given by the config"),
+        ignore("{*}", "no part of the autoencoder, which is all that VideoComposer reads of the file"),
     )
 )
 
