@@ -21,7 +21,7 @@ def objective(kind, stage, **overrides):
     model = spec("t2v-turbo")
     config = resolve_config(model, preset="tiny", stage=stage, overrides={**SMALL, **overrides}).config
     cells = {}
-    for component in model.components:
+    for component in map(model.component, model.sampling_components):
         cells[component.name] = module.build(load_attr(component.build), getattr(config, component.name))
         module.initialise(cells[component.name], 0)
     return kind(StageContext(config, cells, {}, Output()))
