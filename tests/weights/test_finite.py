@@ -35,3 +35,7 @@ def test_the_key_and_the_file_are_named():
     assert tensors["a.w"].numpy().tolist() == [1, 1, 1]
     with pytest.raises(WeightsError, match=r"model.ckpt.*'b.w' holds NaN"):
         tensors["b.w"].numpy()
+    for read in (lambda t: t.float32(), lambda t: list(t.chunks(8))):
+        assert np.array_equal(np.ravel(read(tensors["a.w"])), [1, 1, 1])
+        with pytest.raises(WeightsError, match="holds NaN"):
+            read(tensors["b.w"])

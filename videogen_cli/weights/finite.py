@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from videogen_cli.errors import WeightsError
-from videogen_cli.weights.dtypes import DTYPES
+from videogen_cli.weights.dtypes import DTYPES, to_float32
 from videogen_cli.weights.names import plain
-from videogen_cli.weights.tensor import LazyTensor, contiguous_chunks
+from videogen_cli.weights.tensor import CHUNK_BYTES, LazyTensor, contiguous_chunks
 
 _EXPONENTS = {"float16": 0x7C00, "bfloat16": 0x7F80}  # all ones in the exponent mean NaN or infinity
 
@@ -38,14 +38,29 @@ def require_finite(tensors: Mapping[str, LazyTensor], where: Path | str) -> dict
         if not DTYPES[tensor.dtype].floating:
             hint = "Weights are real numbers; quantised files cannot be read."
             raise WeightsError(f"'{plain(name)}' is {tensor.dtype}", where=str(where), hint=hint)
+    return {name: _Checked(**vars(tensor), name=name, where=str(where)) for name, tensor in tensors.items()}
 
-    def checked(name: str, tensor: LazyTensor) -> LazyTensor:
-        def read() -> np.ndarray:
-            values = tensor.read()
-            if not is_finite(values, tensor.dtype):
-                raise WeightsError(f"'{plain(name)}' holds NaN or infinity", where=str(where), hint="It is damaged.")
-            return values
 
-        return replace(tensor, read=read)
+@dataclass(frozen=True, eq=False)
+class _Checked(LazyTensor):
+    """A tensor whose numbers are looked at as they are read, piece by piece where they are written so."""
 
-    return {name: checked(name, tensor) for name, tensor in tensors.items()}
+    name: str = ""
+    where: str = ""
+
+    def numpy(self) -> np.ndarray:
+        """See :meth:`LazyTensor.numpy`."""
+        return self._passed(super().numpy())
+
+    def float32(self) -> np.ndarray:
+        """See :meth:`LazyTensor.float32`."""
+        return to_float32(self.numpy(), self.dtype)
+
+    def chunks(self, max_bytes: int = CHUNK_BYTES) -> Iterator[np.ndarray]:
+        """See :meth:`LazyTensor.chunks`."""
+        yield from map(self._passed, super().chunks(max_bytes))
+
+    def _passed(self, values: np.ndarray) -> np.ndarray:
+        if not is_finite(values, self.dtype):
+            raise WeightsError(f"'{plain(self.name)}' holds NaN or infinity", where=self.where, hint="It is damaged.")
+        return values
