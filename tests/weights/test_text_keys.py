@@ -16,7 +16,7 @@ from videogen_cli.nets.params.hugging_face import clip_text_params, t5_params  #
 from videogen_cli.nets.params.t5 import T5Params  # noqa: E402
 from videogen_cli.nets.t5 import T5Encoder  # noqa: E402
 from videogen_cli.runtime.module import build  # noqa: E402
-from videogen_cli.weights.t5_keys import t5_encoder_keys  # noqa: E402
+from videogen_cli.weights.keys.t5 import t5_encoder_keys  # noqa: E402
 from videogen_cli.weights.tensor import from_array  # noqa: E402
 
 CLIP = CLIPTextParams(

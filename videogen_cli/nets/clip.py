@@ -2,7 +2,7 @@
 
 Diffusion models read its hidden states, so ``text_projection`` and ``logit_scale`` take no part in them: they are here
 because they are in the published files, which convert both ways without loss. So are the last ``skip_last`` blocks.
-Hugging Face's CLIPTextModel is the same network under other names (see :mod:`videogen_cli.weights.clip_keys`).
+Hugging Face's CLIPTextModel is the same network under other names (see :mod:`videogen_cli.weights.keys.clip`).
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from videogen_cli.errors import WeightsError
-from videogen_cli.weights.autoencoder_keys import LAYOUT, DiffusersKeys, is_diffusers, layout_of, ldm_named
 from videogen_cli.weights.keymap import Account, KeyMap, Rule, Shape, ignore, rename
+from videogen_cli.weights.keys.autoencoder import LAYOUT, DiffusersKeys, is_diffusers, layout_of, ldm_named
 from videogen_cli.weights.layouts import SAME
 from videogen_cli.weights.tensor import LazyTensor
 

@@ -9,7 +9,7 @@ from videogen_cli.models.opensora_plan import OpenSoraPlanConfig
 from videogen_cli.nets.vae2d import AutoencoderKL
 from videogen_cli.registry import load_attr
 from videogen_cli.runtime.module import build
-from videogen_cli.weights.autoencoder_keys import DiffusersKeys
+from videogen_cli.weights.keys.autoencoder import DiffusersKeys
 from videogen_cli.weights.latent_autoencoder import diffusers_params
 from videogen_cli.weights.readers import open_manifest
 

@@ -28,7 +28,7 @@ from videogen_cli.nets.params.internvideo2 import InternVideo2Params, VideoTower
 from videogen_cli.output import Output  # noqa: E402
 from videogen_cli.runners.convert import ConvertRequest, run  # noqa: E402
 from videogen_cli.runtime.module import build, initialise  # noqa: E402
-from videogen_cli.weights.openclip import openclip_params  # noqa: E402
+from videogen_cli.weights.keys.openclip import openclip_params  # noqa: E402
 from videogen_cli.weights.writer import save_safetensors  # noqa: E402
 
 CONFIG = {

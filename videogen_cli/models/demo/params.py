@@ -14,8 +14,8 @@ from videogen_cli.nets.params.clip import CLIPTextParams, CLIPVisionParams
 from videogen_cli.nets.params.raft import RAFTParams
 from videogen_cli.nets.params.unet3d import UNet3DParams
 from videogen_cli.originals import LAYERS_SKIPPED, looked_up, only_ours, required
+from videogen_cli.weights.keys.openclip import openclip_params
 from videogen_cli.weights.latent_autoencoder import autoencoder_params
-from videogen_cli.weights.openclip import openclip_params
 
 _RAFT_FIELDS = {
     "feature_encoder_layers": "feature_widths",

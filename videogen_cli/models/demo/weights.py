@@ -13,9 +13,9 @@ import numpy as np
 
 from videogen_cli.errors import WeightsError
 from videogen_cli.weights.keymap import Account, KeyMap, Shape, ignore, rename
-from videogen_cli.weights.openclip import openclip_rules
+from videogen_cli.weights.keys.openclip import openclip_rules
+from videogen_cli.weights.keys.unet import vgen_unet_rules
 from videogen_cli.weights.tensor import LazyTensor
-from videogen_cli.weights.unet_keys import vgen_unet_rules
 
 _WRAPPER = ("module.",)
 _MOTION = 2  # place of a motion block in its list; the spatial transformer it starts as a copy of is before it

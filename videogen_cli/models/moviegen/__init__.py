@@ -88,7 +88,7 @@ SPEC = ModelSpec(
         CheckpointSpec(
             "lpips",
             components=("lpips",),
-            key_map="videogen_cli.weights.lpips_keys:LPIPS_KEYS",
+            key_map="videogen_cli.weights.keys.lpips:LPIPS_KEYS",
             params=f"{_HERE}.params_tae:component_params",
             help="the perceptual distance's heads, its trunk (MindCV's vgg16), or both",
         ),

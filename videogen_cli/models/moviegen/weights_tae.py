@@ -15,10 +15,10 @@ import numpy as np
 
 from videogen_cli.models.moviegen.weights import TRAINING_STATE
 from videogen_cli.runtime.cells import CENTRE, ONES, ZEROS
-from videogen_cli.weights.autoencoder_keys import NORMS, DiffusersKeys, mindspore_norms
 from videogen_cli.weights.keymap import Account, KeyMap, Match, Shape, ignore, rename
+from videogen_cli.weights.keys.autoencoder import NORMS, DiffusersKeys, mindspore_norms
+from videogen_cli.weights.keys.lpips import mindone_lpips_rules
 from videogen_cli.weights.layouts import UnitAxes
-from videogen_cli.weights.lpips_keys import mindone_lpips_rules
 from videogen_cli.weights.tensor import LazyTensor, from_array
 
 _WRAPPERS = re.compile(r"autoencoder\.|_backbone\.")  # of training and of mixed precision, anywhere in a key

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from videogen_cli.weights.clip_keys import hugging_face_rest, hugging_face_text
 from videogen_cli.weights.keymap import KeyMap
-from videogen_cli.weights.t5_keys import t5_encoder_keys
+from videogen_cli.weights.keys.clip import hugging_face_rest, hugging_face_text
+from videogen_cli.weights.keys.t5 import t5_encoder_keys
 from videogen_cli.weights.tensor import LazyTensor
 
 

@@ -88,7 +88,7 @@ SPEC = ModelSpec(
         CheckpointSpec(
             "lpips",
             components=("lpips",),
-            key_map="videogen_cli.weights.lpips_keys:LPIPS_KEYS",
+            key_map="videogen_cli.weights.keys.lpips:LPIPS_KEYS",
             params=f"{_HERE}.weights_vae:perceptual_params",
             help="perceptual distance: its heads, its VGG16, or both",
         ),

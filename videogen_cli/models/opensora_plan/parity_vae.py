@@ -16,9 +16,9 @@ from videogen_cli.metrics.parity_gradients import gradients, in_double, norm
 from videogen_cli.metrics.parity_networks import build, call, networks, tensor
 from videogen_cli.models.opensora_plan.weights_vae import INFLATED_KEYS, image_params, vae_params
 from videogen_cli.runtime.tiling import Tiling
-from videogen_cli.weights.autoencoder_keys import ldm_named
 from videogen_cli.weights.inflation import InflatedKeys
 from videogen_cli.weights.keymap import KeyMap
+from videogen_cli.weights.keys.autoencoder import ldm_named
 from videogen_cli.weights.readers import open_checkpoint
 
 Outputs = dict[str, Any]

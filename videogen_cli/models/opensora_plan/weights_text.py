@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from videogen_cli.nets.params.hugging_face import t5_params
-from videogen_cli.weights.t5_keys import t5_encoder_keys
+from videogen_cli.weights.keys.t5 import t5_encoder_keys
 
 T5_KEYS = t5_encoder_keys("text.")
 

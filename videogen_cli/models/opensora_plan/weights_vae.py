@@ -13,11 +13,11 @@ from videogen_cli.nets.params.autoencoder_loss import AutoencoderLossParams, aut
 from videogen_cli.nets.params.lpips import lpips_params
 from videogen_cli.nets.params.vae2d import AutoencoderKLParams
 from videogen_cli.nets.params.vae3d import CausalVAEParams, causal_vae_params
-from videogen_cli.weights.autoencoder_keys import mindspore_norms
 from videogen_cli.weights.inflation import InflatedKeys
 from videogen_cli.weights.keymap import Rule, ignore, rename
+from videogen_cli.weights.keys.autoencoder import mindspore_norms
+from videogen_cli.weights.keys.lpips import trunk_sizes
 from videogen_cli.weights.latent_autoencoder import autoencoder_params, diffusers_params
-from videogen_cli.weights.lpips_keys import trunk_sizes
 from videogen_cli.weights.parts import PartedKeys
 from videogen_cli.weights.tensor import LazyTensor
 from videogen_cli.weights.variants import Variants

@@ -15,10 +15,10 @@ from videogen_cli.nets.params.clip import CLIPTextParams
 from videogen_cli.nets.params.hugging_face import clip_text_params
 from videogen_cli.nets.params.unet3d import UNet3DParams
 from videogen_cli.originals import only_ours
-from videogen_cli.weights.autoencoder_keys import DiffusersKeys
-from videogen_cli.weights.clip_keys import hugging_face_text
-from videogen_cli.weights.diffusers_unet_keys import diffusers_unet_rules, layout_of_keys, layout_of_names
 from videogen_cli.weights.keymap import Account, KeyMap
+from videogen_cli.weights.keys.autoencoder import DiffusersKeys
+from videogen_cli.weights.keys.clip import hugging_face_text
+from videogen_cli.weights.keys.diffusers_unet import diffusers_unet_rules, layout_of_keys, layout_of_names
 from videogen_cli.weights.latent_autoencoder import diffusers_params
 from videogen_cli.weights.tensor import LazyTensor
 

@@ -16,7 +16,7 @@ from videogen_cli.nets.params.internvideo2 import InternVideo2Params, VideoTower
 from videogen_cli.originals import only_ours, required
 from videogen_cli.weights.checkpoint import Checkpoint
 from videogen_cli.weights.keymap import Account, KeyMap, Shape, ignore, rename
-from videogen_cli.weights.openclip import openclip_mindspore_rules, openclip_params, openclip_rules
+from videogen_cli.weights.keys.openclip import openclip_mindspore_rules, openclip_params, openclip_rules
 from videogen_cli.weights.tensor import LazyTensor
 from videogen_cli.weights.variants import Variants
 

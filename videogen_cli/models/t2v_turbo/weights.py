@@ -15,8 +15,8 @@ import numpy as np
 from videogen_cli.errors import WeightsError
 from videogen_cli.models.t2v_turbo.modelscope import published_unet
 from videogen_cli.nets.params.unet3d import UNet3DParams
-from videogen_cli.weights.diffusers_unet_keys import in_diffusers_order
 from videogen_cli.weights.keymap import Account, KeyMap, Rule, ignore, rename
+from videogen_cli.weights.keys.diffusers_unet import in_diffusers_order
 from videogen_cli.weights.lora import Layer, Lora, LoraKeys, begins_with_convolution, merge, uniform_base
 from videogen_cli.weights.tensor import LazyTensor, from_array
 

@@ -15,8 +15,8 @@ from videogen_cli.nets.params.midas import MiDaSParams
 from videogen_cli.nets.params.pidinet import OPERATORS, PiDiNetParams
 from videogen_cli.nets.params.sketch import SketchSimplificationParams
 from videogen_cli.originals import LAYERS_SKIPPED, looked_up, required
+from videogen_cli.weights.keys.openclip import openclip_params
 from videogen_cli.weights.latent_autoencoder import autoencoder_params
-from videogen_cli.weights.openclip import openclip_params
 
 Config = Mapping[str, Any]
 

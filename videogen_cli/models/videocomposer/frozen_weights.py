@@ -13,7 +13,7 @@ from typing import Any
 
 from videogen_cli.nets.params.midas import STAGES
 from videogen_cli.weights.keymap import Account, KeyMap, Rule, Shape, ignore, rename
-from videogen_cli.weights.openclip import openclip_mindspore_rules, openclip_rules
+from videogen_cli.weights.keys.openclip import openclip_mindspore_rules, openclip_rules
 from videogen_cli.weights.tensor import LazyTensor
 from videogen_cli.weights.variants import Variants
 

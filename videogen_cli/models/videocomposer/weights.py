@@ -7,8 +7,8 @@ MindSpore files.
 from __future__ import annotations
 
 from videogen_cli.weights.keymap import KeyMap, Rule, rename
+from videogen_cli.weights.keys.unet import vgen_unet_rules
 from videogen_cli.weights.parts import PartedKeys
-from videogen_cli.weights.unet_keys import vgen_unet_rules
 from videogen_cli.weights.variants import Variants
 
 _LAYER = {"0.fn.to_qkv": "to_qkv", "0.fn.to_out.0": "to_out", "1.net.0.0": "widen", "1.net.2": "narrow"}

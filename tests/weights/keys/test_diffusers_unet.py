@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from videogen_cli.weights.diffusers_unet_keys import (
+from videogen_cli.weights.keymap import KeyMap
+from videogen_cli.weights.keys.diffusers_unet import (
     UNetLayout,
     blocks,
     diffusers_unet_rules,
@@ -14,7 +15,6 @@ from videogen_cli.weights.diffusers_unet_keys import (
     layout_of_keys,
     layout_of_names,
 )
-from videogen_cli.weights.keymap import KeyMap
 from videogen_cli.weights.lora import Layer
 
 LAYOUTS = [

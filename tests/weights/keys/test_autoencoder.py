@@ -12,8 +12,8 @@ import pytest
 from videogen_cli.nets.params.vae2d import AutoencoderKLParams
 from videogen_cli.nets.vae2d import AutoencoderKL
 from videogen_cli.runtime.cells import shapes
-from videogen_cli.weights.autoencoder_keys import DiffusersKeys, DiffusersLayout, layout_of, ldm_named
 from videogen_cli.weights.keymap import rename
+from videogen_cli.weights.keys.autoencoder import DiffusersKeys, DiffusersLayout, layout_of, ldm_named
 from videogen_cli.weights.tensor import from_array
 
 KEYS = DiffusersKeys((rename("unet.{*}", "unet.{*}"),), source="first.")
