@@ -226,6 +226,8 @@ def test_a_dry_run_sizes_a_published_model_without_weights(tmp_path: Path) -> No
     assert result["source_params"] == json.loads(gzip.decompress(source.read_bytes()))["params"]
     assert estimate["params"] == sum(estimate["params_by_component"].values()) < result["source_params"]
     assert set(estimate["params_by_component"]) == {"unet", "vae", "text"}
+    factors = convert("lora", manifest("T2V-Turbo-VC2-unet_lora.pt.json"), dry_run=True)["estimate"]
+    assert factors["params_by_component"] == {"unet": factors["params"]}
     half = convert("vc2", source, tmp_path / "x.safetensors", dry_run=True, dtype="fp16")
     assert half["estimate"]["bytes"] == 2 * estimate["params"]
     assert not list(tmp_path.iterdir())

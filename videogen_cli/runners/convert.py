@@ -270,16 +270,17 @@ def _describe(request: ConvertRequest, plan: _Plan) -> dict[str, Any]:
         **({"placeholders": checkpoint.unknown_globals} if checkpoint.unknown_globals else {}),
         "source_params": sum(tensor.size for tensor in checkpoint.tensors.values()),
         "tensors": len(plan.tensors),
-        "estimate": _estimate(plan.tensors, request.dtype),
+        "estimate": _estimate(plan, request.dtype),
         "account": plan.account.to_dict(),
     }
 
 
-def _estimate(tensors: Mapping[str, LazyTensor], dtype: str | None) -> dict[str, Any]:
+def _estimate(plan: _Plan, dtype: str | None) -> dict[str, Any]:
     """Return how many numbers each component has, and the bytes of all of them when written."""
     sizes: dict[str, int] = {}
+    tensors, only = plan.tensors, plan.labels.get("component", "")
     for name, tensor in tensors.items():
-        component = name.partition(".")[0]
+        component = only if only and "," not in only else name.partition(".")[0]  # factors do not name theirs
         sizes[component] = sizes.get(component, 0) + tensor.size
     written = sum(tensor.size * DTYPES[written_type(tensor.dtype, dtype)].itemsize for tensor in tensors.values())
     return {"params": sum(sizes.values()), "params_by_component": sizes, "bytes": written}
