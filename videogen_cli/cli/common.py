@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +11,18 @@ import typer
 
 if TYPE_CHECKING:
     from videogen_cli.registry import ModelSpec
+
+
+def unwind_on_sigterm() -> None:
+    """Let SIGTERM remove files half written. For verbs that stay in Python: MindSpore would swallow the exit."""
+
+    def leave(*_: object) -> None:
+        from videogen_cli.errors import ExitCode
+
+        print("stopped by SIGTERM", file=sys.stderr, flush=True)
+        raise SystemExit(int(ExitCode.TERMINATED))  # no Exception: loops that go on after one must not after this
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 def complete_model(incomplete: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from videogen_cli.cli.common import Debug, DryRun, Json, Preset
+from videogen_cli.cli.common import Debug, DryRun, Json, Preset, unwind_on_sigterm
 from videogen_cli.output import Output
 from videogen_cli.runners import convert as runner
 
@@ -63,6 +63,7 @@ def convert(
     The container (safetensors, torch zip or legacy, sharded sets, MindSpore .ckpt) is told by content. Nothing in a
     file is ever executed, and the target appears whole or not at all.
     """
+    unwind_on_sigterm()
     request = runner.ConvertRequest(
         type=type_,
         source=source,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 from typing import Annotated, ClassVar
 
 import typer
@@ -75,19 +73,9 @@ def _root(
     """Train, sample, convert and measure text-to-video models on MindSpore: Ascend NPUs, or a laptop's CPU."""
 
 
-def _terminate(*_: object) -> None:
-    """Unwind, so that files half written are removed; training listens for itself and saves first."""
-    from videogen_cli.errors import ExitCode
-
-    print("stopped by SIGTERM", file=sys.stderr, flush=True)
-    raise SystemExit(int(ExitCode.TERMINATED))  # no Exception: loops that go on after one must not go on after this
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run ``vgen`` and leave with its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
     try:
         code = typer.main.get_command(app).main(args=arguments, prog_name="vgen", standalone_mode=False) or 0
         sys.stdout.flush()
