@@ -173,6 +173,16 @@ def _drop(name: str) -> None:
         vars(sys.modules[package]).pop(attribute, None)
 
 
+def unallocated(factory: Any, params: Any) -> Any:
+    """Return ``factory(params)`` without memory for its parameters, whether cells are skeletons or real."""
+    if not REAL:
+        return factory(params)
+    from mindspore.nn.utils import no_init_parameters
+
+    with no_init_parameters():
+        return factory(params)
+
+
 def shapes(cell: Any) -> dict[str, tuple[int, ...]]:
     """Return parameter name -> shape in registration order."""
     return {name: tuple(p.shape) for name, p in cell.parameters_and_names()}

@@ -8,9 +8,9 @@ from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore.nn.utils import no_init_parameters
 
 from videogen_cli.errors import WeightsError, nearest
+from videogen_cli.runtime.cells import unallocated
 
 _SHOWN = 5
 _DTYPES = {"fp32": ms.float32, "fp16": ms.float16, "bf16": ms.bfloat16}
@@ -18,8 +18,7 @@ _DTYPES = {"fp32": ms.float32, "fp16": ms.float16, "bf16": ms.bfloat16}
 
 def build(factory: Callable[[Any], Any], params: Any) -> Any:
     """Construct ``factory(params)`` without allocating its parameters; load or initialise it next."""
-    with no_init_parameters():
-        cell = factory(params)
+    cell = unallocated(factory, params)
     cell.set_train(False)
     return cell
 
