@@ -45,11 +45,6 @@ class TimestepEmbedder(Cell):
         return self.linear_2(F.silu(self.linear_1(timestep_embedding(timesteps, self.frequencies))))
 
 
-def modulate(x: Any, shift: Any, scale: Any) -> Any:
-    """Return ``x (1 + scale) + shift``; the last two broadcast to x (... width)."""
-    return x * (1.0 + scale) + shift
-
-
 def modulations(table: Any, conditioning: Any, axes: int) -> Any:
     """Return the rows of a block's table (n width) plus those of each sample, as n tensors (b 1 ... 1 width).
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from videogen_cli.nets.attention import CrossAttention, FeedForward
-from videogen_cli.nets.dit import TimestepEmbedder, modulate, modulations, sincos_grid, sincos_positions, unpatchify
+from videogen_cli.nets.dit import TimestepEmbedder, modulations, sincos_grid, sincos_positions, unpatchify
 from videogen_cli.nets.layers import Conv2d, LayerNorm, Linear, constant_function
 from videogen_cli.nets.params.latte import LatteParams
 from videogen_cli.runtime import functional as F
@@ -91,7 +91,7 @@ class Latte(Cell):
                 video = self.temporal_transformer_blocks[index](video, modulation)
                 x = video if images == 0 else F.concat((video, x[:, frames:]), 1)
         shift, scale = modulations(self.scale_shift_table, embedded, 2)
-        x = self.proj_out(modulate(self.norm_out(x), shift, scale))
+        x = self.proj_out(self.norm_out(x, shift, scale))
         x = unpatchify(x.reshape(b * (frames + images), rows * columns, -1), (rows, columns), (self.patch, self.patch))
         return x.reshape((b, frames + images, *x.shape[1:])).permute(0, 2, 1, 3, 4)
 
@@ -159,10 +159,10 @@ class SpatialBlock(ModulatedAttention):
         """Map x (b f t d) to itself; ``context`` and ``bias`` are what :meth:`Latte.text` returns."""
         shift, scale, gate, shift_ff, scale_ff, gate_ff = modulations(self.scale_shift_table, modulation, 2)
         tokens = (-1, x.shape[2], x.shape[3])
-        y = modulate(self.norm1(x), shift, scale).reshape(tokens)
-        x = x + gate * self.attn1(y, y).reshape(x.shape)
+        y = self.norm1(x, shift, scale).reshape(tokens)
+        x = F.gated_add(x, gate, self.attn1(y, y).reshape(x.shape))
         x = x + self.attn2(x.reshape(tokens), context, bias).reshape(x.shape)
-        return x + gate_ff * self.ff(modulate(self.norm2(x), shift_ff, scale_ff))
+        return F.gated_add(x, gate_ff, self.ff(self.norm2(x, shift_ff, scale_ff)))
 
 
 class TemporalBlock(ModulatedAttention):
@@ -177,9 +177,9 @@ class TemporalBlock(ModulatedAttention):
         """Map x (b f t d) to itself."""
         shift, scale, gate, shift_ff, scale_ff, gate_ff = modulations(self.scale_shift_table, modulation, 2)
         b, f, t, width = x.shape
-        y = modulate(self.norm1(x), shift, scale).permute(0, 2, 1, 3).reshape(b * t, f, width)
-        x = x + gate * self.attn1(y, y).reshape(b, t, f, width).permute(0, 2, 1, 3)
-        return x + gate_ff * self.ff(modulate(self.norm3(x), shift_ff, scale_ff))
+        y = self.norm1(x, shift, scale).permute(0, 2, 1, 3).reshape(b * t, f, width)
+        x = F.gated_add(x, gate, self.attn1(y, y).reshape(b, t, f, width).permute(0, 2, 1, 3))
+        return F.gated_add(x, gate_ff, self.ff(self.norm3(x, shift_ff, scale_ff)))
 
 
 class TimestepModulation(Cell):

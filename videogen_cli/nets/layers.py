@@ -151,17 +151,17 @@ class Conv3d(Cell):
 
 
 class GroupNorm(Cell):
-    """Normalises groups of channels over all axes behind them."""
+    """Normalises groups of channels over all axes behind them, with ``silu`` behind if asked for."""
 
-    def __init__(self, groups: int, channels: int, eps: float = 1e-5) -> None:
+    def __init__(self, groups: int, channels: int, eps: float = 1e-5, silu: bool = False) -> None:
         super().__init__()
-        self.groups, self.eps = groups, eps
+        self.groups, self.eps, self.silu = groups, eps, silu
         self.weight = parameter((channels,), ONES)
         self.bias = parameter((channels,), ZEROS)
 
     def construct(self, x: Any) -> Any:
-        """Normalise (b channels ...)."""
-        return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
+        """Map (b channels ...) to itself."""
+        return F.group_norm(x, self.groups, self.weight, self.bias, self.eps, self.silu)
 
 
 class LayerNorm(Cell):
@@ -173,9 +173,9 @@ class LayerNorm(Cell):
         self.weight = parameter((width,), ONES) if affine else None
         self.bias = parameter((width,), ZEROS) if affine else None
 
-    def construct(self, x: Any) -> Any:
-        """Normalise (... width)."""
-        return F.layer_norm(x, self.weight, self.bias, self.eps)
+    def construct(self, x: Any, shift: Any = None, scale: Any = None) -> Any:
+        """Normalise (... width), then modulate by shift and scale if given, see ``F.layer_norm``."""
+        return F.layer_norm(x, self.weight, self.bias, self.eps, shift, scale)
 
 
 class RMSNorm(Cell):
@@ -186,9 +186,9 @@ class RMSNorm(Cell):
         self.eps = eps
         self.weight = parameter((width,), ONES)
 
-    def construct(self, x: Any) -> Any:
-        """Normalise (... width)."""
-        return F.rms_norm(x, self.weight, self.eps)
+    def construct(self, x: Any, shift: Any = None, scale: Any = None) -> Any:
+        """Normalise (... width), then modulate by shift and scale if given, see ``F.rms_norm``."""
+        return F.rms_norm(x, self.weight, self.eps, shift, scale)
 
 
 class Embedding(Cell):
@@ -236,13 +236,19 @@ class Identity(Cell):
 
 
 class Sequential(Cell):
-    """Cells named "0", "1", ... that run one after the other."""
+    """Cells named "0", "1", ... that run one after the other; a norm does the activation behind it along the way."""
 
     def __init__(self, *cells: Any) -> None:
         super().__init__()
         for index, cell in enumerate(cells):
             setattr(self, str(index), cell)
-        self.steps = tuple(cells)
+        steps: list[Any] = []
+        for cell in cells:
+            if isinstance(cell, SiLU) and steps and isinstance(steps[-1], GroupNorm):
+                steps[-1].silu = True
+            elif not isinstance(cell, Identity):
+                steps.append(cell)
+        self.steps = tuple(steps)
 
     def construct(self, x: Any) -> Any:
         """Return the last cell's output."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from videogen_cli.nets.dit import TIMESTEP_WIDTH, modulate, modulations
+from videogen_cli.nets.dit import TIMESTEP_WIDTH, modulations
 from videogen_cli.nets.layers import (
     Embedding,
     LayerNorm,
@@ -91,10 +91,10 @@ class DecoderLayer(Cell):
         table = self.scale_shift_table.astype(x.dtype).reshape(6, x.shape[2])
         shift1, scale1, gate1, shift2, scale2, gate2 = modulations(table, modulation, 1)
         x = x + positions
-        tokens = modulate(self.input_layernorm(x), shift1, scale1)
-        x = x + gate1 * self.self_attn(tokens, tokens)
+        tokens = self.input_layernorm(x, shift1, scale1)
+        x = F.gated_add(x, gate1, self.self_attn(tokens, tokens))
         x = x + self.cross_attn(x, text)
-        return x + gate2 * self.mlp(modulate(self.post_attention_layernorm(x), shift2, scale2))
+        return F.gated_add(x, gate2, self.mlp(self.post_attention_layernorm(x, shift2, scale2)))
 
 
 class FinalLayer(Cell):
@@ -109,7 +109,7 @@ class FinalLayer(Cell):
     def construct(self, x: Any, embedding: Any) -> Any:
         """Map tokens (b n width) to patches (b n pf*ph*pw*channels); ``embedding`` (b width) is the timestep's."""
         shift, scale = modulations(self.scale_shift_table.astype(x.dtype), embedding, 1)
-        return self.proj(modulate(self.input_layernorm(x), shift, scale))
+        return self.proj(self.input_layernorm(x, shift, scale))
 
 
 class PatchProjection(Cell):

@@ -83,7 +83,7 @@ class Encoder(LevelEncoder):
         sizes = enumerate(zip(starts, widths, strict=True))
         self.down = CellList([DownLevel(params, level, start, width) for level, (start, width) in sizes])
         self.mid = _middle(params, widths[-1])
-        self.norm_out = GroupNorm(params.norm_groups, widths[-1], EPS)
+        self.norm_out = GroupNorm(params.norm_groups, widths[-1], EPS, silu=True)
         self.conv_out = FactorisedConv(widths[-1], 2 * params.z_channels)
 
 
@@ -98,7 +98,7 @@ class Decoder(LevelDecoder):
         starts = [*widths[1:], widths[-1]]
         sizes = enumerate(zip(starts, widths, strict=True))
         self.up = CellList([UpLevel(params, level, start, width) for level, (start, width) in sizes])
-        self.norm_out = GroupNorm(params.norm_groups, widths[0], EPS)
+        self.norm_out = GroupNorm(params.norm_groups, widths[0], EPS, silu=True)
         self.conv_out = FactorisedConv(widths[0], params.out_channels)
 
 

@@ -103,7 +103,7 @@ class Encoder(LevelEncoder):
             ]
         )
         self.mid = Middle(widths[-1], groups)
-        self.norm_out = GroupNorm(groups, widths[-1], EPS)
+        self.norm_out = GroupNorm(groups, widths[-1], EPS, silu=True)
         self.conv_out = Conv2d(widths[-1], 2 * params.z_channels)
 
 
@@ -130,7 +130,7 @@ class Decoder(LevelDecoder):
                 for level, (start, width) in enumerate(zip(starts, widths, strict=True))
             ]
         )
-        self.norm_out = GroupNorm(groups, widths[0], EPS)
+        self.norm_out = GroupNorm(groups, widths[0], EPS, silu=True)
         self.conv_out = Conv2d(widths[0], params.out_channels)
 
 

@@ -80,7 +80,7 @@ class Encoder(Cell):
             size, start = size // 2 if spatial else size, width
         self.down = CellList(cells)
         self.mid = Middle(start, groups, RESNETS[params.encoder_mid_resnet], ATTENTIONS[params.encoder_attention])
-        self.norm_out = GroupNorm(groups, start, EPS)
+        self.norm_out = GroupNorm(groups, start, EPS, silu=True)
         self.conv_out = CONVOLUTIONS[params.encoder_conv_out](start, 2 * params.z_channels, 3)
 
     def construct(self, x: Any) -> Any:
@@ -90,7 +90,7 @@ class Encoder(Cell):
             x = self.down[index](x)
         # what the original configures to follow the last level's blocks, it does not use
         x = self.mid(self.down[-1].refine(x))
-        return self.conv_out(F.silu(self.norm_out(x)))
+        return self.conv_out(self.norm_out(x))
 
 
 class Decoder(LevelDecoder):
@@ -118,7 +118,7 @@ class Decoder(LevelDecoder):
             )
             size, start = size * 2 if spatial else size, widths[level]
         self.up = CellList(cells[::-1])
-        self.norm_out = GroupNorm(groups, start, EPS)
+        self.norm_out = GroupNorm(groups, start, EPS, silu=True)
         self.conv_out = CONVOLUTIONS[params.decoder_conv_out](start, 3, 3)
 
 

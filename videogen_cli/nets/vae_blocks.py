@@ -24,16 +24,16 @@ class ResnetBlock(Cell):
 
     def __init__(self, in_channels: int, channels: int, groups: int, convolution: Callable[..., Any] = Conv2d) -> None:
         super().__init__()
-        self.norm1 = GroupNorm(groups, in_channels, EPS)
+        self.norm1 = GroupNorm(groups, in_channels, EPS, silu=True)
         self.conv1 = convolution(in_channels, channels)
-        self.norm2 = GroupNorm(groups, channels, EPS)
+        self.norm2 = GroupNorm(groups, channels, EPS, silu=True)
         self.conv2 = convolution(channels, channels)
         self.nin_shortcut = Identity() if in_channels == channels else convolution(in_channels, channels, kernel=1)
 
     def construct(self, x: Any) -> Any:
         """Map (n in_channels ... h w) to (n channels ... h w)."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = self.conv2(F.silu(self.norm2(h)))
+        h = self.conv1(self.norm1(x))
+        h = self.conv2(self.norm2(h))
         return self.nin_shortcut(x) + h
 
 
@@ -132,7 +132,7 @@ class LevelEncoder(Cell):
         x = self.conv_in(x)
         for level in self.down:
             x = level(x)
-        return self.conv_out(F.silu(self.norm_out(self.mid(x))))
+        return self.conv_out(self.norm_out(self.mid(x)))
 
 
 class LevelDecoder(Cell):
@@ -149,7 +149,7 @@ class LevelDecoder(Cell):
         x = self.mid(self.conv_in(x))
         for index in range(len(self.up) - 1, -1, -1):  # levels are numbered from full resolution
             x = self.up[index](x)
-        return self.conv_out(F.silu(self.norm_out(x)))
+        return self.conv_out(self.norm_out(x))
 
 
 class Resample(Cell):

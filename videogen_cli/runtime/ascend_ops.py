@@ -13,6 +13,7 @@ import mindspore as ms
 import mindspore.mint.nn.functional
 from mindspore import mint, ops
 
+from videogen_cli.runtime.compositions import added, gated_add, modulated, rms_norm  # noqa: F401
 from videogen_cli.runtime.context import started
 
 _NAMES = {"fp32": ms.float32, "fp16": ms.float16, "bf16": ms.bfloat16}
@@ -22,9 +23,9 @@ DTYPE = _NAMES[COMPUTE]
 _fn: Any = mindspore.mint.nn.functional
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None) -> Any:
     """Multiply in the compute dtype."""
-    return _fn.linear(x.astype(DTYPE), weight.astype(DTYPE), _cast(bias))
+    return added(_fn.linear(x.astype(DTYPE), weight.astype(DTYPE), _cast(bias)), residual)
 
 
 def conv2d(
@@ -34,14 +35,15 @@ def conv2d(
     stride: Any = 1,
     padding: Any = (0, 0, 0, 0),
     dilation: int = 1,
+    residual: Any = None,
     groups: int = 1,
 ) -> Any:
     """Convolve; padding that differs between sides is added first."""
     top, bottom, left, right = padding
-    x, kernel = x.astype(DTYPE), weight.astype(DTYPE)
-    if top == bottom and left == right:
-        return _fn.conv2d(x, kernel, _cast(bias), stride, (top, left), dilation, groups)
-    return _fn.conv2d(_fn.pad(x, (left, right, top, bottom)), kernel, _cast(bias), stride, 0, dilation, groups)
+    x, kernel, around = x.astype(DTYPE), weight.astype(DTYPE), (top, left)
+    if top != bottom or left != right:
+        x, around = _fn.pad(x, (left, right, top, bottom)), 0
+    return added(_fn.conv2d(x, kernel, _cast(bias), stride, around, dilation, groups), residual)
 
 
 def conv_transpose2d(x: Any, weight: Any, bias: Any = None, stride: int = 1, padding: int = 0) -> Any:
@@ -51,28 +53,36 @@ def conv_transpose2d(x: Any, weight: Any, bias: Any = None, stride: int = 1, pad
 
 def depthwise_conv2d(x: Any, weight: Any, padding: Any = (0, 0, 0, 0)) -> Any:
     """Convolve in as many groups as there are channels."""
-    return conv2d(x, weight, None, 1, padding, 1, weight.shape[0])
+    return conv2d(x, weight, None, 1, padding, 1, None, weight.shape[0])
 
 
-def conv3d(x: Any, weight: Any, bias: Any = None, stride: Any = (1, 1, 1), padding: Any = (0, 0, 0, 0, 0, 0)) -> Any:
+def conv3d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = (1, 1, 1),
+    padding: Any = (0, 0, 0, 0, 0, 0),
+    residual: Any = None,
+) -> Any:
     """Convolve; padding that differs between sides is added first."""
     front, back, top, bottom, left, right = padding
-    if front == back and top == bottom and left == right:
-        return _fn.conv3d(x.astype(DTYPE), weight.astype(DTYPE), _cast(bias), stride, (front, top, left))
-    padded = _fn.pad(x.astype(DTYPE), (left, right, top, bottom, front, back))
-    return _fn.conv3d(padded, weight.astype(DTYPE), _cast(bias), stride)
+    x, around = x.astype(DTYPE), (front, top, left)
+    if front != back or top != bottom or left != right:
+        x, around = _fn.pad(x, (left, right, top, bottom, front, back)), 0
+    return added(_fn.conv3d(x, weight.astype(DTYPE), _cast(bias), stride, around), residual)
 
 
-def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float) -> Any:
+def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float, silu: bool = False) -> Any:
     """Use the aclnn kernel, which accumulates in float32."""
-    return _fn.group_norm(x, groups, weight.astype(x.dtype), bias.astype(x.dtype), eps)
+    normed = _fn.group_norm(x, groups, weight.astype(x.dtype), bias.astype(x.dtype), eps)
+    return _fn.silu(normed) if silu else normed
 
 
-def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+def layer_norm(x: Any, weight: Any, bias: Any, eps: float, shift: Any = None, scale: Any = None) -> Any:
     """Use the aclnn kernel, which accumulates in float32."""
     if weight is not None:
         weight, bias = weight.astype(x.dtype), bias.astype(x.dtype)
-    return _fn.layer_norm(x, (x.shape[-1],), weight, bias, eps)
+    return modulated(_fn.layer_norm(x, (x.shape[-1],), weight, bias, eps), shift, scale)
 
 
 silu, tanh = _fn.silu, mint.tanh
@@ -91,6 +101,12 @@ def max_pool2d(x: Any, size: int = 2) -> Any:
 def gelu(x: Any) -> Any:
     """Use the aclnn kernel with erf."""
     return _fn.gelu(x)
+
+
+def geglu(x: Any) -> Any:
+    """Compose it."""
+    value, gate = mint.chunk(x, 2, -1)
+    return value * gelu(gate)
 
 
 def gelu_tanh(x: Any) -> Any:

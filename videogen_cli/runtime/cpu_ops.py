@@ -11,6 +11,7 @@ from typing import Any
 import mindspore.ops
 from mindspore import nn
 
+from videogen_cli.runtime.compositions import added, gated_add, modulated, rms_norm  # noqa: F401
 from videogen_cli.runtime.cpu_conv import convolution, transposed_convolution
 from videogen_cli.runtime.cpu_norm import group_norm_cell
 
@@ -24,20 +25,26 @@ _bmm, _bmm_tb = ops.BatchMatMul(), ops.BatchMatMul(transpose_b=True)
 _sum = ops.ReduceSum(keep_dims=True)
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None) -> Any:
     """Multiply flattened rows, so that one matrix product does all."""
     out = _matmul_tb(x.reshape(-1, weight.shape[1]), weight)
     if bias is not None:
         out = out + bias
-    return out.reshape((*x.shape[:-1], weight.shape[0]))
+    return added(out.reshape((*x.shape[:-1], weight.shape[0])), residual)
 
 
 def conv2d(
-    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = (0, 0, 0, 0), dilation: int = 1
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = (0, 0, 0, 0),
+    dilation: int = 1,
+    residual: Any = None,
 ) -> Any:
     """See :mod:`videogen_cli.runtime.cpu_conv`."""
     steps = (stride, stride) if isinstance(stride, int) else stride
-    return convolution(x, weight, bias, steps, padding, (dilation, dilation))
+    return added(convolution(x, weight, bias, steps, padding, (dilation, dilation)), residual)
 
 
 def conv_transpose2d(x: Any, weight: Any, bias: Any = None, stride: int = 1, padding: int = 0) -> Any:
@@ -58,27 +65,35 @@ def depthwise_conv2d(x: Any, weight: Any, padding: Any = (0, 0, 0, 0)) -> Any:
     return total
 
 
-def conv3d(x: Any, weight: Any, bias: Any = None, stride: Any = (1, 1, 1), padding: Any = (0, 0, 0, 0, 0, 0)) -> Any:
+def conv3d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = (1, 1, 1),
+    padding: Any = (0, 0, 0, 0, 0, 0),
+    residual: Any = None,
+) -> Any:
     """See :mod:`videogen_cli.runtime.cpu_conv`."""
-    return convolution(x, weight, bias, stride, padding)
+    return added(convolution(x, weight, bias, stride, padding), residual)
 
 
-def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float) -> Any:
+def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float, silu: bool = False) -> Any:
     """See :mod:`videogen_cli.runtime.cpu_norm`."""
     b, c = x.shape[0], x.shape[1]
     parts = (groups, c // groups)
     grouped = x.reshape((b, *parts, -1))
-    return group_norm_cell(grouped, weight.reshape(parts), bias.reshape(parts), eps)[0].reshape(x.shape)
+    normed = group_norm_cell(grouped, weight.reshape(parts), bias.reshape(parts), eps)[0].reshape(x.shape)
+    return normed * ops.sigmoid(normed) if silu else normed
 
 
-def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+def layer_norm(x: Any, weight: Any, bias: Any, eps: float, shift: Any = None, scale: Any = None) -> Any:
     """Compose it from means: 3.5 ms for (8192, 64), the stock kernel 6.9 ms."""
     rows = x.reshape(-1, x.shape[-1])
     centred = rows - ops.mean(rows, -1, True)
     normed = centred * ops.rsqrt(ops.mean(centred * centred, -1, True) + eps)
     if weight is not None:
         normed = normed * weight + bias
-    return normed.reshape(x.shape)
+    return modulated(normed.reshape(x.shape), shift, scale)
 
 
 def silu(x: Any) -> Any:
@@ -117,6 +132,12 @@ _gelu: Any = Gelu()
 def gelu(x: Any) -> Any:
     """See :class:`Gelu`."""
     return _gelu(x)[0]
+
+
+def geglu(x: Any) -> Any:
+    """Compose it."""
+    value, gate = ops.split(x, x.shape[-1] // 2, -1)
+    return value * gelu(gate)
 
 
 def gelu_tanh(x: Any) -> Any:

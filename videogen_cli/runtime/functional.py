@@ -1,23 +1,26 @@
 """The operators networks are made of: same values on every target, one fast formulation per target.
 
 Networks import this module as ``F`` and call its functions with MindSpore tensors, inside a graph or eagerly; all are
-differentiable. The formulations are chosen once, when this module is first imported: :mod:`.cpu_ops` or
-:mod:`.ascend_ops`. In skeleton mode (see :mod:`.cells`) the names exist and cannot be called.
+differentiable. The formulations are chosen once, when this module is first imported: :mod:`.ascend_ops`,
+or on CPU :mod:`.kernel_ops` where there are compiled kernels and :mod:`.cpu_ops` where not. In skeleton mode (see
+:mod:`.cells`) the names exist and cannot be called.
 
-``linear(x, weight, bias=None)``
-    x (... i) times weight (o i) transposed, plus bias (o): (... o).
-``conv2d(x, weight, bias=None, stride=1, padding=(top, bottom, left, right), dilation=1)``
-    x (b c h w), weight (o c kh kw), zeros around, taps ``dilation`` apart: (b o h' w').
+``linear(x, weight, bias=None, residual=None)``
+    x (... i) times weight (o i) transposed, plus bias (o), plus residual (... o): (... o).
+``conv2d(x, weight, bias=None, stride=1, padding=(top, bottom, left, right), dilation=1, residual=None)``
+    x (b c h w), weight (o c kh kw), zeros around, taps ``dilation`` apart, plus residual: (b o h' w').
 ``depthwise_conv2d(x, weight, padding=(top, bottom, left, right))``
     x (b c h w), a kernel of its own for each channel, weight (c 1 kh kw): (b c h' w').
 ``conv_transpose2d(x, weight, bias=None, stride=1, padding=0)``
     the gradient of a convolution: x (b c h w), weight (c o kh kw), ``padding`` cut off every side: (b o h' w').
-``conv3d(x, weight, bias=None, stride=(1, 1, 1), padding=(front, back, top, bottom, left, right))``
-    x (b c f h w), weight (o c kf kh kw), zeros around: (b o f' h' w').
-``group_norm(x, groups, weight, bias, eps)``
-    x (b c ...) to mean 0 and variance 1 per sample and group of channels, then times weight (c) plus bias (c).
-``layer_norm(x, weight, bias, eps)``
-    the same over the last axis; ``weight`` and ``bias`` may both be None.
+``conv3d(x, weight, bias=None, stride=(1, 1, 1), padding=(front, back, top, bottom, left, right), residual=None)``
+    x (b c f h w), weight (o c kf kh kw), zeros around, plus residual: (b o f' h' w').
+``group_norm(x, groups, weight, bias, eps, silu=False)``
+    x (b c ...) to mean 0 and variance 1 per sample and group of channels, then times weight (c) plus bias (c), then
+    through ``silu`` if that is asked for.
+``layer_norm(x, weight, bias, eps, shift=None, scale=None)``
+    the same over the last axis; ``weight`` and ``bias`` may both be None. With shift and scale, which are
+    (b 1 ... 1 d) for x (b ... d), the result times (1 + scale), plus shift.
 ``silu(x)``, ``gelu(x)``, ``gelu_tanh(x)``
     x * sigmoid(x); x times the normal distribution function, within 2e-6; its tanh approximation (Hendrycks and
     Gimpel 2016, arXiv:1606.08415, section 2).
@@ -32,8 +35,13 @@ differentiable. The formulations are chosen once, when this module is first impo
     unless given (Vaswani et al. 2017, arXiv:1706.03762, equation 1): (b n heads*d).
 ``upsample_nearest(x, factor=2)``
     x (b c h w), every pixel ``factor`` times in both directions.
-``rms_norm(x, weight, eps)``
-    x (... d) divided by the root of its mean square over the last axis, times weight (d).
+``rms_norm(x, weight, eps, shift=None, scale=None)``
+    x (... d) divided by the root of its mean square over the last axis, times weight (d); shift and scale as for
+    ``layer_norm``.
+``geglu(x)``
+    value * gelu(gate) (... d); x (... 2*d) holds the values in its first half, the gates after.
+``gated_add(x, gate, y)``
+    x + gate * y, gate (b 1 ... 1 d) for x and y (b ... d).
 ``resize(x, size, kernel="bicubic", antialias=False, align_corners=False)``
     x (... h w) to (... *size), see :mod:`.resampling`.
 ``average_pool(x, size)``
@@ -50,16 +58,20 @@ if REAL:
     import mindspore as ms
     from mindspore import ops
 
+    from videogen_cli.runtime.kernels.build import library
     from videogen_cli.runtime.resampling import resampling_matrix
 
-    if TYPE_CHECKING or ms.get_context("device_target") != "Ascend":
-        from videogen_cli.runtime import cpu_ops as _target_ops
-    else:
+    if ms.get_context("device_target") == "Ascend" and not TYPE_CHECKING:
         from videogen_cli.runtime import ascend_ops as _target_ops
+    elif library().path is not None and not TYPE_CHECKING:
+        from videogen_cli.runtime import kernel_ops as _target_ops
+    else:
+        from videogen_cli.runtime import cpu_ops as _target_ops
 
     attention, conv2d, conv3d = _target_ops.attention, _target_ops.conv2d, _target_ops.conv3d
-    gelu, gelu_tanh, silu = _target_ops.gelu, _target_ops.gelu_tanh, _target_ops.silu
+    geglu, gelu, gelu_tanh, silu = _target_ops.geglu, _target_ops.gelu, _target_ops.gelu_tanh, _target_ops.silu
     group_norm, layer_norm, softmax = _target_ops.group_norm, _target_ops.layer_norm, _target_ops.softmax
+    rms_norm, gated_add = _target_ops.rms_norm, _target_ops.gated_add
     leaky_relu, max_pool2d = _target_ops.leaky_relu, _target_ops.max_pool2d
     conv_transpose2d, depthwise_conv2d = _target_ops.conv_transpose2d, _target_ops.depthwise_conv2d
     linear, tanh, upsample_nearest = _target_ops.linear, _target_ops.tanh, _target_ops.upsample_nearest
@@ -69,11 +81,6 @@ if REAL:
     relu, sigmoid = ops.relu, ops.sigmoid
     sin, cos, exp, log, sqrt = ops.sin, ops.cos, ops.exp, ops.log, ops.sqrt
     where, maximum, stop_gradient, assign = ops.where, ops.maximum, ops.stop_gradient, ops.assign
-
-    def geglu(x: Any) -> Any:
-        """Return value * gelu(gate) (... d); ``x`` (... 2*d) holds the value in its first half, the gate after."""
-        value, gate = chunk(x, 2, -1)
-        return value * gelu(gate)
 
     def chunk(x: Any, n: int, axis: int) -> Any:
         """Cut ``x`` into ``n`` equal parts along ``axis``."""
@@ -115,11 +122,6 @@ if REAL:
     def l2_normalize(x: Any) -> Any:
         """Scale ``x`` (... d) to length 1 along the last axis."""
         return x * ops.rsqrt(ops.maximum((x * x).sum(-1, keepdims=True), 1e-24))
-
-    def rms_norm(x: Any, weight: Any, eps: float) -> Any:
-        """Compose it, in float32 (Zhang and Sennrich 2019, arXiv:1910.07467)."""
-        wide = x.astype(ms.float32)
-        return (wide * ops.rsqrt(ops.mean(wide * wide, -1, True) + eps)).astype(x.dtype) * weight.astype(x.dtype)
 
     @ops.constexpr
     def resampling(

@@ -1,0 +1,32 @@
+"""Operators made of MindSpore's elementwise ones, right for any target (see :mod:`videogen_cli.runtime.functional`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mindspore as ms
+import mindspore.ops
+
+ops: Any = mindspore.ops  # its annotations do not know that operators return tensors
+
+
+def added(x: Any, residual: Any) -> Any:
+    """Return ``x + residual``, or ``x`` where there is none."""
+    return x if residual is None else x + residual
+
+
+def modulated(x: Any, shift: Any, scale: Any) -> Any:
+    """Return ``x (1 + scale) + shift``, or ``x`` where there are none."""
+    return x if shift is None else x * (1.0 + scale) + shift
+
+
+def gated_add(x: Any, gate: Any, y: Any) -> Any:
+    """Return ``x + gate * y``."""
+    return x + gate * y
+
+
+def rms_norm(x: Any, weight: Any, eps: float, shift: Any = None, scale: Any = None) -> Any:
+    """Compose it, in float32 (Zhang and Sennrich 2019, arXiv:1910.07467)."""
+    wide = x.astype(ms.float32)
+    normed = (wide * ops.rsqrt(ops.mean(wide * wide, -1, True) + eps)).astype(x.dtype) * weight.astype(x.dtype)
+    return modulated(normed, shift, scale)

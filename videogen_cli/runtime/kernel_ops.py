@@ -1,0 +1,26 @@
+"""The CPU's operators as compiled kernels (see :mod:`.kernels`); what has none is as in :mod:`.cpu_ops`.
+
+What the functions mean is said in :mod:`videogen_cli.runtime.functional`.
+"""
+
+from videogen_cli.runtime.cpu_ops import (  # noqa: F401
+    attention,
+    conv2d,
+    conv3d,
+    conv_transpose2d,
+    depthwise_conv2d,
+    gated_add,
+    geglu,
+    gelu,
+    gelu_tanh,
+    group_norm,
+    layer_norm,
+    leaky_relu,
+    linear,
+    max_pool2d,
+    rms_norm,
+    softmax,
+    tanh,
+    upsample_nearest,
+)
+from videogen_cli.runtime.kernels.activations import silu  # noqa: F401
