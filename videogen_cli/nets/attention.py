@@ -24,15 +24,15 @@ class CrossAttention(Cell):
         self.to_v = Linear(context_dim or width, inner, bias=bias)
         self.to_out = Sequential(Linear(inner, width), Identity())
 
-    def construct(self, x: Any, context: Any, mask: Any = None) -> Any:
-        """Attend from x (n t width) to context (b m d), where n is a multiple of b.
+    def construct(self, x: Any, context: Any, mask: Any = None, residual: Any = None) -> Any:
+        """Attend from x (n t width) to context (b m d), where n is a multiple of b; ``residual`` (n t width) is added.
 
         Queries that share a context sample are laid end to end, so that a context is projected once per sample
         instead of once per frame or pixel. ``mask`` is added to the scores: (b 1 1 m).
         """
         q, k, v = self.to_q(x), self.to_k(context), self.to_v(context)
         out = F.attention(q.reshape(k.shape[0], -1, k.shape[2]), k, v, self.heads, mask)
-        return self.to_out(out).reshape(x.shape)
+        return self.to_out(out.reshape(*x.shape[:2], -1), residual)
 
     def attention_to(self, token: Any, x: Any, context: Any) -> Any:
         """Return the probability (n t), mean over heads, with which x attends to token (b,) of its context (b m d)."""
@@ -78,9 +78,9 @@ class FeedForward(Cell):
         first = GEGLU(width, 4 * width) if activation == "geglu" else GELU(width, 4 * width, activation)
         self.net = Sequential(first, Identity(), Linear(4 * width, width))
 
-    def construct(self, x: Any) -> Any:
-        """Map (... width) to itself."""
-        return self.net(x)
+    def construct(self, x: Any, residual: Any = None) -> Any:
+        """Map (... width) to itself; ``residual`` of that shape is added."""
+        return self.net(x, residual)
 
 
 class BasicTransformerBlock(Cell):
@@ -100,10 +100,10 @@ class BasicTransformerBlock(Cell):
         Given a ``token`` (b,) of the context, also return how much x attends to it (n t).
         """
         tokens = self.norm1(x)
-        x = self.attn1(tokens, tokens) + x
+        x = self.attn1(tokens, tokens, None, x)
         tokens = self.norm2(x)
-        x = self.attn2(tokens, context if self.reads_context else tokens) + x
-        out = self.ff(self.norm3(x)) + x
+        x = self.attn2(tokens, context if self.reads_context else tokens, None, x)
+        out = self.ff(self.norm3(x), x)
         return out if token is None else (out, self.attn2.attention_to(token, tokens, context))
 
 

@@ -28,7 +28,7 @@ class TemporalConv(Cell):
 
     def construct(self, x: Any) -> Any:
         """Map (b c f h w) to itself; its norms run over frames and pixels together."""
-        return self.conv4(self.conv3(self.conv2(self.conv1(x)))) + x
+        return self.conv4(self.conv3(self.conv2(self.conv1(x))), x)
 
 
 class ResBlock(Cell):
@@ -64,7 +64,7 @@ class ResBlock(Cell):
         n, c, height, width = x.shape
         b, f = emb.shape[0], n // emb.shape[0]
         x = x.reshape(b, f, c, height, width) + self.emb_layers(emb).reshape(b, 1, c, 1, 1)
-        x = self.skip_connection(h) + self.out_layers(x.reshape(n, c, height, width))
+        x = self.out_layers(x.reshape(n, c, height, width), self.skip_connection(h))
         if self.temporal_conv is not None and f >= self.fewest_frames:
             x = self.temporal_conv(x.reshape(b, f, c, height, width).permute(0, 2, 1, 3, 4))
             x = x.permute(0, 2, 1, 3, 4).reshape(n, c, height, width)

@@ -101,8 +101,8 @@ class ResidualAttentionBlock(Cell):
 
     def construct(self, x: Any, mask: Any) -> Any:
         """Map x (b l width) to itself; ``mask`` (l l) or (b 1 l l), if any, is added to the attention scores."""
-        x = x + self.attn(self.ln_1(x), mask)
-        return x + self.mlp(self.ln_2(x))
+        x = self.attn(self.ln_1(x), mask, x)
+        return self.mlp(self.ln_2(x), x)
 
 
 class MultiheadAttention(Cell):
@@ -115,10 +115,10 @@ class MultiheadAttention(Cell):
         self.in_proj_bias = parameter((3 * width,), ZEROS)
         self.out_proj = Linear(width, width, init=Init("normal", (2 * width * depth) ** -0.5))
 
-    def construct(self, x: Any, mask: Any) -> Any:
-        """Map (b l width) to itself."""
+    def construct(self, x: Any, mask: Any, residual: Any) -> Any:
+        """Map (b l width) to itself; ``residual`` of that shape is added."""
         q, k, v = F.chunk(F.linear(x, self.in_proj_weight, self.in_proj_bias), 3, -1)
-        return self.out_proj(F.attention(q, k, v, self.heads, mask))
+        return self.out_proj(F.attention(q, k, v, self.heads, mask), residual)
 
 
 class MLP(Cell):
@@ -130,10 +130,10 @@ class MLP(Cell):
         self.c_fc = Linear(width, inner, init=Init("normal", (2 * width) ** -0.5))
         self.c_proj = Linear(inner, width, init=Init("normal", (2 * width * depth) ** -0.5))
 
-    def construct(self, x: Any) -> Any:
-        """Map (... width) to itself."""
+    def construct(self, x: Any, residual: Any) -> Any:
+        """Map (... width) to itself; ``residual`` of that shape is added."""
         x = self.c_fc(x)
-        return self.c_proj(F.silu(x * 1.702) * (1 / 1.702) if self.quick else F.gelu(x))
+        return self.c_proj(F.silu(x * 1.702) * (1 / 1.702) if self.quick else F.gelu(x), residual)
 
 
 class CLIPVision(Cell):

@@ -161,7 +161,8 @@ class SpatialBlock(ModulatedAttention):
         tokens = (-1, x.shape[2], x.shape[3])
         y = self.norm1(x, shift, scale).reshape(tokens)
         x = F.gated_add(x, gate, self.attn1(y, y).reshape(x.shape))
-        x = x + self.attn2(x.reshape(tokens), context, bias).reshape(x.shape)
+        flat = x.reshape(tokens)
+        x = self.attn2(flat, context, bias, flat).reshape(x.shape)
         return F.gated_add(x, gate_ff, self.ff(self.norm2(x, shift_ff, scale_ff)))
 
 

@@ -52,9 +52,9 @@ class Linear(Cell):
         self.bias = parameter((out_features,), init) if bias else None
         self.lora: Any = None  # see nets.lora.adapt
 
-    def construct(self, x: Any) -> Any:
-        """Map (... in_features) to (... out_features)."""
-        out = F.linear(x, self.weight, self.bias)
+    def construct(self, x: Any, residual: Any = None) -> Any:
+        """Map (... in_features) to (... out_features); ``residual`` of that shape is added."""
+        out = F.linear(x, self.weight, self.bias, residual)
         return out if self.lora is None else out + self.lora(x)
 
 
@@ -68,9 +68,9 @@ class Pointwise(Cell):
         self.weight = parameter((*self.matrix, *(1,) * dims), init)
         self.bias = parameter((out_channels,), init)
 
-    def construct(self, x: Any) -> Any:
-        """Map (... in_channels) to (... out_channels)."""
-        return F.linear(x, self.weight.reshape(self.matrix), self.bias)
+    def construct(self, x: Any, residual: Any = None) -> Any:
+        """Map (... in_channels) to (... out_channels); ``residual`` of that shape is added."""
+        return F.linear(x, self.weight.reshape(self.matrix), self.bias, residual)
 
 
 class Conv2d(Cell):
@@ -95,13 +95,13 @@ class Conv2d(Cell):
         self.bias = parameter((out_channels,), init) if bias else None
         self.lora: Any = None  # see nets.lora.adapt
 
-    def construct(self, x: Any) -> Any:
-        """Map (n in_channels h w) to (n out_channels h' w')."""
-        return self.convolve(x)
+    def construct(self, x: Any, residual: Any = None) -> Any:
+        """Map (n in_channels h w) to (n out_channels h' w'); ``residual`` of that shape is added."""
+        return self.convolve(x, residual)
 
-    def convolve(self, x: Any) -> Any:
+    def convolve(self, x: Any, residual: Any = None) -> Any:
         """Do what ``construct`` does, for layers that are called in another way."""
-        out = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
+        out = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, residual)
         return out if self.lora is None else out + self.lora(x)
 
 
@@ -144,9 +144,9 @@ class Conv3d(Cell):
         self.bias = parameter((out_channels,), init) if bias else None
         self.lora: Any = None  # see nets.lora.adapt
 
-    def construct(self, x: Any) -> Any:
-        """Map (b in_channels f h w) to (b out_channels f' h' w')."""
-        out = F.conv3d(x, self.weight, self.bias, self.stride, self.padding)
+    def construct(self, x: Any, residual: Any = None) -> Any:
+        """Map (b in_channels f h w) to (b out_channels f' h' w'); ``residual`` of that shape is added."""
+        out = F.conv3d(x, self.weight, self.bias, self.stride, self.padding, residual)
         return out if self.lora is None else out + self.lora(x)
 
 
@@ -250,11 +250,11 @@ class Sequential(Cell):
                 steps.append(cell)
         self.steps = tuple(steps)
 
-    def construct(self, x: Any) -> Any:
-        """Return the last cell's output."""
-        for step in self.steps:
+    def construct(self, x: Any, residual: Any = None) -> Any:
+        """Return the last cell's output; ``residual`` of its shape is added, by the cell itself."""
+        for step in self.steps[:-1]:
             x = step(x)
-        return x
+        return self.steps[-1](x) if residual is None else self.steps[-1](x, residual)
 
 
 def timestep_frequencies(dim: int) -> np.ndarray:

@@ -39,10 +39,10 @@ class Attention(Cell):
         self.v_proj = Linear(params.width, kv_width, params.attention_bias, init)
         self.o_proj = Linear(params.width, params.width, params.attention_bias, init)
 
-    def construct(self, x: Any, context: Any) -> Any:
-        """Attend from x (b n width) to context (b m width)."""
+    def construct(self, x: Any, context: Any, residual: Any = None) -> Any:
+        """Attend from x (b n width) to context (b m width); ``residual`` (b n width) is added."""
         k, v = self._spread(self.k_proj(context)), self._spread(self.v_proj(context))
-        return self.o_proj(F.attention(self.q_proj(x), k, v, self.heads))
+        return self.o_proj(F.attention(self.q_proj(x), k, v, self.heads), residual)
 
     def _spread(self, x: Any) -> Any:
         """Repeat every head (b m kv_heads*d) for the queries of its group: (b m heads*d)."""
@@ -93,7 +93,7 @@ class DecoderLayer(Cell):
         x = x + positions
         tokens = self.input_layernorm(x, shift1, scale1)
         x = F.gated_add(x, gate1, self.self_attn(tokens, tokens))
-        x = x + self.cross_attn(x, text)
+        x = self.cross_attn(x, text, x)
         return F.gated_add(x, gate2, self.mlp(self.post_attention_layernorm(x, shift2, scale2)))
 
 

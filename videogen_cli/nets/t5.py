@@ -108,7 +108,7 @@ class AttentionLayer(Cell):
 
     def construct(self, x: Any, mask: Any) -> Any:
         """Map x (b l width) to itself."""
-        return x + self.SelfAttention(self.layer_norm(x), mask)
+        return self.SelfAttention(self.layer_norm(x), mask, x)
 
 
 class SelfAttention(Cell):
@@ -129,9 +129,9 @@ class SelfAttention(Cell):
         if has_table:
             self.relative_attention_bias = Embedding(params.buckets, params.heads, scale=width**-0.5)
 
-    def construct(self, x: Any, mask: Any) -> Any:
-        """Map x (b l width) to itself."""
-        return self.o(F.attention(self.q(x), self.k(x), self.v(x), self.heads, mask, 1.0))
+    def construct(self, x: Any, mask: Any, residual: Any) -> Any:
+        """Map x (b l width) to itself; ``residual`` of that shape is added."""
+        return self.o(F.attention(self.q(x), self.k(x), self.v(x), self.heads, mask, 1.0), residual)
 
 
 class FeedForwardLayer(Cell):
@@ -144,7 +144,7 @@ class FeedForwardLayer(Cell):
 
     def construct(self, x: Any) -> Any:
         """Map x (... width) to itself."""
-        return x + self.DenseReluDense(self.layer_norm(x))
+        return self.DenseReluDense(self.layer_norm(x), x)
 
 
 class GatedFeedForward(Cell):
@@ -158,9 +158,9 @@ class GatedFeedForward(Cell):
         self.wi_1 = Linear(width, inner, bias=False, init=Init("normal", width**-0.5))
         self.wo = Linear(inner, width, bias=False, init=Init("normal", inner**-0.5))
 
-    def construct(self, x: Any) -> Any:
-        """Map (... width) to itself."""
-        return self.wo(_activated(self.wi_0(x), self.activation) * self.wi_1(x))
+    def construct(self, x: Any, residual: Any) -> Any:
+        """Map (... width) to itself; ``residual`` of that shape is added."""
+        return self.wo(_activated(self.wi_0(x), self.activation) * self.wi_1(x), residual)
 
 
 class FeedForward(Cell):
@@ -173,9 +173,9 @@ class FeedForward(Cell):
         self.wi = Linear(width, inner, bias=False, init=Init("normal", width**-0.5))
         self.wo = Linear(inner, width, bias=False, init=Init("normal", inner**-0.5))
 
-    def construct(self, x: Any) -> Any:
-        """Map (... width) to itself."""
-        return self.wo(_activated(self.wi(x), self.activation))
+    def construct(self, x: Any, residual: Any) -> Any:
+        """Map (... width) to itself; ``residual`` of that shape is added."""
+        return self.wo(_activated(self.wi(x), self.activation), residual)
 
 
 def _activated(x: Any, kind: str) -> Any:

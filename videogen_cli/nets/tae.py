@@ -111,10 +111,10 @@ class FactorisedConv(Cell):
         self.conv_temp = conv_over_frames(channels, kernel)
         self.repeats = kernel > 1
 
-    def construct(self, x: Any) -> Any:
-        """Map (b in_channels f h w) to (b channels f h w)."""
+    def construct(self, x: Any, residual: Any = None) -> Any:
+        """Map (b in_channels f h w) to (b channels f h w); ``residual`` of that shape is added."""
         x = as_video(self.conv_spat(as_frames(x)), x.shape[0])
-        return self.conv_temp(_with_repeated_ends(x) if self.repeats else x)
+        return self.conv_temp(_with_repeated_ends(x) if self.repeats else x, residual)
 
 
 def conv_over_frames(channels: int, kernel: int, stride: int = 1, padding: int = 0) -> Conv3d:

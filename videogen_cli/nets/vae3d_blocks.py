@@ -35,9 +35,9 @@ class CausalConv3d(Cell):
         self.earlier = size[0] - 1
         self.conv = Conv3d(in_channels, channels, size, stride=stride, padding=(0, 0, *around))
 
-    def construct(self, x: Any) -> Any:
-        """Map (b in_channels f h w) to (b channels f' h' w')."""
-        return self.conv(_preceded(x, self.earlier))
+    def construct(self, x: Any, residual: Any = None) -> Any:
+        """Map (b in_channels f h w) to (b channels f' h' w'); ``residual`` of that shape is added."""
+        return self.conv(_preceded(x, self.earlier), residual)
 
 
 class FrameConv2d(Conv2d):
@@ -45,7 +45,7 @@ class FrameConv2d(Conv2d):
 
     def construct(self, x: Any) -> Any:
         """Map (b in_channels f h w) to (b channels f h w)."""
-        return as_video(super().construct(as_frames(x)), x.shape[0])
+        return as_video(self.convolve(as_frames(x)), x.shape[0])
 
 
 class ResnetBlock3D(ResnetBlock):

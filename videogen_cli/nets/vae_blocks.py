@@ -33,8 +33,7 @@ class ResnetBlock(Cell):
     def construct(self, x: Any) -> Any:
         """Map (n in_channels ... h w) to (n channels ... h w)."""
         h = self.conv1(self.norm1(x))
-        h = self.conv2(self.norm2(h))
-        return self.nin_shortcut(x) + h
+        return self.conv2(self.norm2(h), self.nin_shortcut(x))
 
 
 def _pointwise(channels: int) -> Pointwise:
