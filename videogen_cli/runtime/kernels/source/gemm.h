@@ -37,4 +37,26 @@ inline void tile(const float *a, int64_t lda, int64_t step, const float *b, int6
   }
 }
 
+// tile() of `count` rows, 1 to TILE_ROWS: what is left at the bottom of a matrix.
+template <int V, int R = TILE_ROWS>
+inline void rows(int64_t count, const float *a, int64_t lda, int64_t step, const float *b, int64_t k_count, float *c,
+                 int64_t ldc, bool accumulate, const float *bias = nullptr) {
+  if (count == R) {
+    tile<R, V>(a, lda, step, b, k_count, c, ldc, accumulate, bias);
+  } else if constexpr (R > 1) {
+    rows<V, R - 1>(count, a, lda, step, b, k_count, c, ldc, accumulate, bias);
+  }
+}
+
+// rows() of `vecs` vectors, 1 to TILE_VECS: what is left at the right. The panel of B is that many vectors wide.
+template <int V = TILE_VECS>
+inline void rows_of(int64_t vecs, int64_t count, const float *a, int64_t lda, int64_t step, const float *b,
+                    int64_t k_count, float *c, int64_t ldc, bool accumulate, const float *bias = nullptr) {
+  if (vecs == V) {
+    rows<V>(count, a, lda, step, b, k_count, c, ldc, accumulate, bias);
+  } else if constexpr (V > 1) {
+    rows_of<V - 1>(vecs, count, a, lda, step, b, k_count, c, ldc, accumulate, bias);
+  }
+}
+
 }  // namespace vgen
