@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 
+_V3 = {"avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}
+_LEVELS = {"x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", *_V3}, "x86-64-v3": _V3}
 _ISAS = ("avx512f", "avx2", "avx", "sve", "asimd", "sse4_1")
 
 
@@ -19,8 +22,11 @@ def cpu_threads(requested: int = 0) -> int:
     if requested > 0:
         return requested
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
+    return int(asked) if asked.isdigit() and int(asked) > 0 else allowed_cpus()
+
+
+def allowed_cpus() -> int:
+    """Return how many CPUs this process may keep busy: by its affinity and the container's quota, at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cgroup_cpus()
     return max(1, min(allowed, int(quota)) if quota else allowed)
@@ -57,11 +63,33 @@ def memory_bytes(root: Path = Path("/sys/fs/cgroup")) -> tuple[int, int]:
     return min(total, limit), min(available, max(0, limit - used))
 
 
+def cpu_description() -> tuple[str, frozenset[str]]:
+    """Return the first CPU's model and the names of its features; empty where the system does not say."""
+    model, features = "", frozenset[str]()
+    with suppress(OSError), Path("/proc/cpuinfo").open(errors="replace") as lines:
+        for line in lines:
+            name, _, value = line.partition(":")
+            if not name.strip():  # the next CPU; on large machines all of them take long
+                break
+            if name.strip() in ("flags", "Features"):
+                features = frozenset(value.split())
+            elif name.strip() in ("model name", "CPU implementer", "CPU part"):
+                model += value.rstrip("\n")
+    return model.strip(), features
+
+
 def instruction_set() -> str:
     """Return the best vector instruction set of this CPU, such as ``avx512f``, or the architecture if unknown."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.machine()
-    flags = {flag for line in text.splitlines() if line.startswith(("flags", "Features")) for flag in line.split()}
-    return next((isa for isa in _ISAS if isa in flags), platform.machine())
+    _, features = cpu_description()
+    return next((isa for isa in _ISAS if isa in features), platform.machine())
+
+
+def cpu_levels() -> list[str]:
+    """Return the levels this CPU has of those that binaries are commonly made for, best first.
+
+    On x86-64 they are of its psABI (``x86-64-v4`` has AVX-512, ``x86-64-v3`` AVX2), else the architecture.
+    """
+    if platform.machine() != "x86_64":
+        return [platform.machine()]
+    _, features = cpu_description()
+    return [level for level, needed in _LEVELS.items() if needed <= features]
