@@ -16,7 +16,6 @@ from videogen_cli.runtime.cpu_ops import (  # noqa: F401
     group_norm,
     layer_norm,
     leaky_relu,
-    linear,
     max_pool2d,
     rms_norm,
     softmax,
@@ -24,3 +23,4 @@ from videogen_cli.runtime.cpu_ops import (  # noqa: F401
     upsample_nearest,
 )
 from videogen_cli.runtime.kernels.activations import silu  # noqa: F401
+from videogen_cli.runtime.kernels.linear import linear  # noqa: F401
