@@ -257,6 +257,9 @@ CASES = {
     "gelu_tanh": (F.gelu_tanh, R.gelu_tanh, [a(3, 5, 7) * 3]),
     "tanh": (F.tanh, np.tanh, [a(3, 5, 7) * 3]),
     "geglu": (F.geglu, R.geglu, [a(3, 5, 14)]),
+    "swiglu": (F.swiglu, lambda gate, value: value * R.silu(gate), [a(3, 5, 7) * 4, a(3, 5, 7)]),
+    "exp": (F.exp, np.exp, [a(3, 5, 7)]),
+    "exp-scalar": (F.exp, np.exp, [a()]),
     "softmax": (softmax, lambda x: R.softmax(x, -1), [a(3, 5, 7) * 5]),
     "softmax-axis": (softmax_axis, lambda x: R.softmax(x, 1), [a(3, 5, 7) * 5]),
     "attention": (

@@ -67,7 +67,7 @@ class MLP(Cell):
 
     def construct(self, x: Any) -> Any:
         """Map (... width) to itself."""
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return self.down_proj(F.swiglu(self.gate_proj(x), self.up_proj(x)))
 
 
 class DecoderLayer(Cell):

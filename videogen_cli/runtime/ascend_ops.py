@@ -13,7 +13,7 @@ import mindspore as ms
 import mindspore.mint.nn.functional
 from mindspore import mint, ops
 
-from videogen_cli.runtime.compositions import added, gated_add, modulated, rms_norm  # noqa: F401
+from videogen_cli.runtime.compositions import added, gated_add, modulated, rms_norm, swiglu  # noqa: F401
 from videogen_cli.runtime.context import started
 
 _NAMES = {"fp32": ms.float32, "fp16": ms.float16, "bf16": ms.bfloat16}
@@ -85,7 +85,7 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float, shift: Any = None, sc
     return modulated(_fn.layer_norm(x, (x.shape[-1],), weight, bias, eps), shift, scale)
 
 
-silu, tanh = _fn.silu, mint.tanh
+silu, exp, sigmoid, tanh = _fn.silu, mint.exp, mint.sigmoid, mint.tanh
 
 
 def leaky_relu(x: Any, slope: float) -> Any:

@@ -25,6 +25,11 @@ def gated_add(x: Any, gate: Any, y: Any) -> Any:
     return x + gate * y
 
 
+def swiglu(gate: Any, value: Any) -> Any:
+    """Return ``value * silu(gate)``."""
+    return value * (gate * ops.sigmoid(gate))
+
+
 def rms_norm(x: Any, weight: Any, eps: float, shift: Any = None, scale: Any = None) -> Any:
     """Compose it, in float32 (Zhang and Sennrich 2019, arXiv:1910.07467)."""
     wide = x.astype(ms.float32)

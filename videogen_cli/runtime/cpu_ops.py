@@ -11,7 +11,7 @@ from typing import Any
 import mindspore.ops
 from mindspore import nn
 
-from videogen_cli.runtime.compositions import added, gated_add, modulated, rms_norm  # noqa: F401
+from videogen_cli.runtime.compositions import added, gated_add, modulated, rms_norm, swiglu  # noqa: F401
 from videogen_cli.runtime.cpu_conv import convolution, transposed_convolution
 from videogen_cli.runtime.cpu_norm import group_norm_cell
 
@@ -21,6 +21,7 @@ _RSQRT_2PI = 0.3989422804014327
 _SQRT_2_OVER_PI = 0.7978845608028654
 
 _matmul_tb = ops.MatMul(transpose_b=True)
+exp, sigmoid = ops.exp, ops.sigmoid
 _bmm, _bmm_tb = ops.BatchMatMul(), ops.BatchMatMul(transpose_b=True)
 _sum = ops.ReduceSum(keep_dims=True)
 

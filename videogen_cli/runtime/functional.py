@@ -24,6 +24,8 @@ or on CPU :mod:`.kernel_ops` where there are compiled kernels and :mod:`.cpu_ops
 ``silu(x)``, ``gelu(x)``, ``gelu_tanh(x)``
     x * sigmoid(x); x times the normal distribution function, within 2e-6; its tanh approximation (Hendrycks and
     Gimpel 2016, arXiv:1606.08415, section 2).
+``exp(x)``, ``sigmoid(x)``, ``tanh(x)``
+    elementwise.
 ``relu(x)``, ``leaky_relu(x, slope)``
     positive values as they are, negative ones as 0 or times ``slope``.
 ``max_pool2d(x, size=2)``
@@ -40,6 +42,8 @@ or on CPU :mod:`.kernel_ops` where there are compiled kernels and :mod:`.cpu_ops
     ``layer_norm``.
 ``geglu(x)``
     value * gelu(gate) (... d); x (... 2*d) holds the values in its first half, the gates after.
+``swiglu(gate, value)``
+    value * silu(gate), both of one shape (Shazeer 2020, arXiv:2002.05202).
 ``gated_add(x, gate, y)``
     x + gate * y, gate (b 1 ... 1 d) for x and y (b ... d).
 ``resize(x, size, kernel="bicubic", antialias=False, align_corners=False)``
@@ -74,12 +78,12 @@ if REAL:
     rms_norm, gated_add = _target_ops.rms_norm, _target_ops.gated_add
     leaky_relu, max_pool2d = _target_ops.leaky_relu, _target_ops.max_pool2d
     conv_transpose2d, depthwise_conv2d = _target_ops.conv_transpose2d, _target_ops.depthwise_conv2d
-    linear, tanh, upsample_nearest = _target_ops.linear, _target_ops.tanh, _target_ops.upsample_nearest
+    exp, sigmoid, tanh, swiglu = _target_ops.exp, _target_ops.sigmoid, _target_ops.tanh, _target_ops.swiglu
+    linear, upsample_nearest = _target_ops.linear, _target_ops.upsample_nearest
 
     _matmul_tb = ops.MatMul(transpose_b=True)
 
-    relu, sigmoid = ops.relu, ops.sigmoid
-    sin, cos, exp, log, sqrt = ops.sin, ops.cos, ops.exp, ops.log, ops.sqrt
+    relu, sin, cos, log, sqrt = ops.relu, ops.sin, ops.cos, ops.log, ops.sqrt
     where, maximum, stop_gradient, assign = ops.where, ops.maximum, ops.stop_gradient, ops.assign
 
     def chunk(x: Any, n: int, axis: int) -> Any:

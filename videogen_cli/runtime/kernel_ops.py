@@ -10,17 +10,22 @@ from videogen_cli.runtime.cpu_ops import (  # noqa: F401
     conv_transpose2d,
     depthwise_conv2d,
     gated_add,
-    geglu,
-    gelu,
-    gelu_tanh,
     group_norm,
     layer_norm,
     leaky_relu,
     max_pool2d,
     rms_norm,
     softmax,
-    tanh,
     upsample_nearest,
 )
-from videogen_cli.runtime.kernels.activations import silu  # noqa: F401
+from videogen_cli.runtime.kernels.activations import (  # noqa: F401
+    exp,
+    geglu,
+    gelu,
+    gelu_tanh,
+    sigmoid,
+    silu,
+    swiglu,
+    tanh,
+)
 from videogen_cli.runtime.kernels.linear import linear  # noqa: F401

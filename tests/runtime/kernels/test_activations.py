@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -10,21 +12,102 @@ def _shape(rng):
     return tuple(rng.integers(1, 40, rng.integers(1, 4)))
 
 
-def silu_forward(rng):
-    x = rng.standard_normal(_shape(rng), np.float32) * 4
-    wide = x.astype(np.float64)
-    return Case("silu_forward", [x], [wide / (1 + np.exp(-wide))], 3e-7)
+def _draw(rng, shape):
+    return rng.standard_normal(shape, np.float32) * 4
 
 
-def silu_backward(rng):
-    x = rng.standard_normal(_shape(rng), np.float32) * 4
-    dout = rng.standard_normal(x.shape, np.float32)
-    wide = x.astype(np.float64)
-    s = 1 / (1 + np.exp(-wide))
-    return Case("silu_backward", [x, dout], [dout * s * (1 + wide * (1 - s))], 1e-6)
+def _sigmoid(x):
+    return 1 / (1 + np.exp(-x))
 
 
-RANDOM_CASES = {f.__name__: f for f in (silu_forward, silu_backward)}
+def _below(x):
+    return 0.5 * np.vectorize(math.erfc)(-x / math.sqrt(2))
+
+
+def _silu(x):
+    s = _sigmoid(x)
+    return x * s, s * (1 + x * (1 - s))
+
+
+def _gelu(x):
+    return x * _below(x), _below(x) + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+
+
+def _gelu_tanh(x):
+    c = math.sqrt(2 / math.pi)
+    t = np.tanh(c * (x + 0.044715 * x**3))
+    return 0.5 * x * (1 + t), 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x)
+
+
+# In the order of their numbers: value and slope.
+ACTIVATIONS = (_silu, _gelu, _gelu_tanh)
+# Value, and slope from the value.
+ELEMENTARY = ((np.exp, lambda y: y), (_sigmoid, lambda y: y * (1 - y)), (np.tanh, lambda y: 1 - y * y))
+
+
+def activation_forward(rng):
+    which, x = int(rng.integers(3)), _draw(rng, _shape(rng))
+    return Case("activation_forward", [x, (which,)], [ACTIVATIONS[which](x.astype(float))[0]], 3e-7)
+
+
+def activation_backward(rng):
+    which, x = int(rng.integers(3)), _draw(rng, _shape(rng))
+    dout = _draw(rng, x.shape)
+    return Case("activation_backward", [x, (which,), dout], [dout * ACTIVATIONS[which](x.astype(float))[1]], 3e-6)
+
+
+def elementary_forward(rng):
+    which, x = int(rng.integers(3)), _draw(rng, _shape(rng))
+    return Case("elementary_forward", [x, (which,)], [ELEMENTARY[which][0](x.astype(float))], 3e-7)
+
+
+def elementary_backward(rng):
+    which, y = int(rng.integers(3)), _draw(rng, _shape(rng))
+    dout = _draw(rng, y.shape)
+    return Case("elementary_backward", [y, (which,), dout], [dout * ELEMENTARY[which][1](y.astype(float))], 3e-7)
+
+
+def geglu_forward(rng):
+    *lead, width = _shape(rng)
+    x = _draw(rng, (*lead, 2 * width))
+    value, gate = np.split(x.astype(float), 2, -1)
+    return Case("geglu_forward", [x], [value * _gelu(gate)[0]], 5e-7)
+
+
+def geglu_backward(rng):
+    *lead, width = _shape(rng)
+    x, dout = _draw(rng, (*lead, 2 * width)), _draw(rng, (*lead, width))
+    value, gate = np.split(x.astype(float), 2, -1)
+    activated, slope = _gelu(gate)
+    return Case("geglu_backward", [x, dout], [np.concatenate([dout * activated, dout * value * slope], -1)], 1e-6)
+
+
+def swiglu_forward(rng):
+    gate = _draw(rng, _shape(rng))
+    value = _draw(rng, gate.shape)
+    return Case("swiglu_forward", [gate, value], [value * _silu(gate.astype(float))[0]], 5e-7)
+
+
+def swiglu_backward(rng):
+    gate = _draw(rng, _shape(rng))
+    value, dout = _draw(rng, gate.shape), _draw(rng, gate.shape)
+    activated, slope = _silu(gate.astype(float))
+    return Case("swiglu_backward", [gate, value, dout], [dout * value.astype(float) * slope, dout * activated], 1e-6)
+
+
+RANDOM_CASES = {
+    f.__name__: f
+    for f in (
+        activation_forward,
+        activation_backward,
+        elementary_forward,
+        elementary_backward,
+        geglu_forward,
+        geglu_backward,
+        swiglu_forward,
+        swiglu_backward,
+    )
+}
 
 
 @pytest.mark.parametrize("kernel", RANDOM_CASES)
@@ -33,6 +116,33 @@ def test_values(kernel):
         check(RANDOM_CASES[kernel](np.random.default_rng(seed)))
 
 
-def test_not_a_number_and_infinity_pass():
-    (y,) = call("silu_forward", [np.array([np.nan, np.inf, -200.0, 0.0], np.float32)], [(4,)])
-    assert np.isnan(y[0]) and y[1] == np.inf and y[2] == 0 and y[3] == 0
+LIMITS = np.array([np.nan, np.inf, -np.inf, -200.0, 0.0, 200.0], np.float32)
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_activations_at_the_limits(which):
+    (y,) = call("activation_forward", [LIMITS, (which,)], [(6,)])
+    np.testing.assert_array_equal(y, [np.nan, np.inf, np.nan, 0, 0, 200])  # -inf * 0 has no value
+
+
+def test_elementary_functions_at_the_limits():
+    expected = [[np.nan, np.inf, 0, 0, 1, np.inf], [np.nan, 1, 0, 0, 0.5, 1], [np.nan, 1, -1, -1, 0, 1]]
+    for which, values in enumerate(expected):
+        (y,) = call("elementary_forward", [LIMITS, (which,)], [(6,)])
+        np.testing.assert_array_equal(y, values)
+
+
+# exp, sigmoid and tanh over what they can tell apart; units in the last place
+@pytest.mark.parametrize(("which", "low", "high", "units"), [(0, -87, 88.7, 2), (1, -87, 20, 3), (2, -12, 12, 2)])
+def test_elementary_functions_to_the_last_places(which, low, high, units):
+    x = np.linspace(low, high, 100001).astype(np.float32)
+    (y,) = call("elementary_forward", [x, (which,)], [x.shape])
+    exact = ELEMENTARY[which][0](x.astype(float))
+    assert np.max(np.abs(y - exact) / np.spacing(np.abs(exact).astype(np.float32))) <= units
+
+
+def test_gelu_is_within_2e_7():
+    x = np.linspace(-12, 12, 20001).astype(np.float32)
+    (y,) = call("activation_forward", [x, (1,)], [x.shape])
+    exact = _gelu(x.astype(float))[0]
+    assert np.max(np.abs(y - exact) / np.maximum(1, np.abs(exact))) < 2e-7

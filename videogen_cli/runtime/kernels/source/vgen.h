@@ -57,27 +57,30 @@ inline float sum(Vec values) {
 inline Vec maximum(Vec a, Vec b) { return a > b ? a : b; }
 inline Vec minimum(Vec a, Vec b) { return a < b ? a : b; }
 
+inline Vec sqrt(Vec x) {
+  for (int lane = 0; lane < LANES; lane++) x[lane] = std::sqrt(x[lane]);
+  return x;
+}
+
 // exp(x) within 2 units in the last place: 2^n * p(r) with x = n log 2 + r (Cephes' expf polynomial). Not a number
 // stays that, infinity too; what is below the smallest normal number becomes 0.
 inline Vec exp(Vec x) {
-  constexpr float ROUND = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-  const Vec clipped = minimum(maximum(x, broadcast(-87.33654f)), broadcast(88.72283f));
-  const Vec shifted = clipped * 1.44269504088896341f + ROUND;
+  constexpr float LEAST = -87.33654f, LARGEST = 88.72283f;  // results are normal numbers between them
+  constexpr float ROUND = 12582912.0f;  // 1.5 * 2^23: adding it rounds, and leaves the integer in the last bits
+  const Vec shifted = x * 1.44269504088896341f + ROUND;
   const Vec n = shifted - ROUND;
-  const Vec r = (clipped - n * 0.693359375f) + n * 2.12194440e-4f;
+  const Vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
   Vec p = r * 1.9875691500E-4f + 1.3981999507E-3f;
   p = p * r + 8.3334519073E-3f;
   p = p * r + 4.1665795894E-2f;
   p = p * r + 1.6666665459E-1f;
   p = p * r + 5.0000001201E-1f;
   p = p * r * r + r + 1.0f;
-  // 2^n in two factors, for 2^128 does not fit into one
-  const VecI exponent = __builtin_convertvector(n, VecI);
-  const VecI half = exponent >> 1;
-  const VecI low = (half + 127) << 23, high = (exponent - half + 127) << 23;
-  Vec result = p * reinterpret_cast<const Vec &>(low) * reinterpret_cast<const Vec &>(high);
-  result = x < -87.33654f ? Vec{} : result;
-  result = x > 88.72283f ? broadcast(INFINITY) : result;
+  // p is 2^-1/2 to 2^1/2, so that n can be added to its exponent
+  const VecI scaled = reinterpret_cast<const VecI &>(p) + (reinterpret_cast<const VecI &>(shifted) << 23);
+  Vec result = reinterpret_cast<const Vec &>(scaled);
+  result = x < LEAST ? Vec{} : result;
+  result = x > LARGEST ? broadcast(INFINITY) : result;
   return x == x ? result : x;
 }
 
