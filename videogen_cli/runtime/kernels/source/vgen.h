@@ -30,18 +30,21 @@ inline Vec load(const float *from) { return *reinterpret_cast<const Vec *>(from)
 inline void store(float *to, Vec values) { *reinterpret_cast<Vec *>(to) = values; }
 inline Vec broadcast(float value) { return Vec{} + value; }
 
-// The first `count` floats; the other lanes hold `filling`.
+// The first `count` floats; the other lanes hold `filling`. Compilers make one masked load of it.
 inline Vec load_part(const float *from, int64_t count, float filling = 0) {
   float lanes[LANES];
-  std::fill(lanes, lanes + LANES, filling);
-  std::copy(from, from + count, lanes);
+  const int wanted = static_cast<int>(count);
+  for (int lane = 0; lane < LANES; lane++) lanes[lane] = lane < wanted ? from[lane] : filling;
   return load(lanes);
 }
 
 inline void store_part(float *to, Vec values, int64_t count) {
   float lanes[LANES];
   store(lanes, values);
-  std::copy(lanes, lanes + count, to);
+  const int wanted = static_cast<int>(count);
+  for (int lane = 0; lane < LANES; lane++) {
+    if (lane < wanted) to[lane] = lanes[lane];
+  }
 }
 
 // Adds lanes in halves, so that the order of additions is always the same.
