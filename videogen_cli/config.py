@@ -36,7 +36,11 @@ class DeviceConfig:
     zero_stage: int = 0  # optimizer state (1), gradients (2), parameters (3) sharded over data-parallel ranks
     sequence_parallel: int = 1
     compile_cache: bool = True
+    kernels: str = "auto"  # compiled operators for CPUs: auto (where they can be made) | on (must be) | off
     env: dict[str, str] = field(default_factory=dict)  # variables set before the device starts
+
+    def __post_init__(self) -> None:
+        self.kernels = {"True": "on", "False": "off"}.get(self.kernels, self.kernels)  # what YAML reads on and off as
 
 
 @dataclass
@@ -297,6 +301,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "device.mode": ("graph", "pynative"),
     "device.jit_level": ("O0", "O1", "O2"),
     "device.dtype": DTYPES,
+    "device.kernels": ("auto", "on", "off"),
     "train.schedule": ("constant", "linear", "cosine", "one_cycle"),
     "train.ema_rise": ("hyperbolic", "exponential", "none"),
     "sample.format": ("mp4", "gif", "png", "npy"),

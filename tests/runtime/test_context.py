@@ -99,3 +99,48 @@ def test_compiling_says_so(capsys):
     with context.compiling("the networks"):
         pass
     assert "compiling the networks" in capsys.readouterr().err
+
+
+def test_the_switch_for_kernels():
+    env = context.plan(DeviceConfig(kernels="off"))["env"]
+    assert env["VGEN_KERNELS"] == "off"
+    assert "VGEN_KERNELS" not in context.plan(DeviceConfig())["env"], "what the user exported stays"
+
+
+def test_yaml_reads_on_and_off_as_booleans():
+    from videogen_cli.config import Layer, ModelConfig, parse_overrides, resolve
+
+    for word in ("on", "off", "auto"):
+        values = parse_overrides([f"device.kernels={word}"])
+        assert resolve(ModelConfig, [Layer("command line", values)]).config.device.kernels == word
+    with pytest.raises(UsageError, match=r"device\.kernels"):
+        resolve(ModelConfig, [Layer("command line", parse_overrides(["device.kernels=fast"]))])
+
+
+NO_COMPILER = """
+import sys
+from videogen_cli.config import DeviceConfig
+from videogen_cli.errors import DeviceError
+from videogen_cli.output import Output
+from videogen_cli.runtime import context
+try:
+    context.start(DeviceConfig(kernels=sys.argv[1], compile_cache=False), Output())
+except DeviceError as error:
+    print(error.code, error)
+    sys.exit()
+from videogen_cli.runtime import functional as F
+print(F.linear.__module__.rpartition(".")[2])
+"""
+
+
+@pytest.mark.parametrize(
+    "kernels, said, advised",
+    [("auto", "cpu_ops", True), ("off", "cpu_ops", False), ("on", "Install a C++ compiler", False)],
+)
+def test_without_a_compiler(tmp_path, kernels, said, advised):
+    environ = {**os.environ, "PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(tmp_path), "CXX": ""}
+    command = [sys.executable, "-c", NO_COMPILER, kernels]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout
+    assert ("there is no C++ compiler" in done.stderr) == advised and "Traceback" not in done.stderr

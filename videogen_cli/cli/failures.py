@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import traceback
 from typing import Any
@@ -21,6 +22,8 @@ from videogen_cli.errors import (
 from videogen_cli.output import Output
 
 _OUT_OF_MEMORY = ("out of memory", "memory not enough", "memory isn't enough", "malloc failed", "alloc memory failed")
+_KERNEL = re.compile(r"AOT kernel\(.*?\)'s function\((\w+)\) is (\d+)")
+_NO_MEMORY = 2  # as in runtime/kernels/source/vgen.h
 
 
 def report(error: BaseException, output: Output) -> int:
@@ -66,14 +69,21 @@ def _known(error: BaseException) -> VgenError:
 def _machine(error: BaseException) -> VgenError | None:
     """Recognise failures of the machine in exceptions that are not ours."""
     text = str(error).lower()
-    if isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY):
+    kernel, code = _kernel_code(str(error))
+    if isinstance(error, MemoryError) or code == _NO_MEMORY or any(sign in text for sign in _OUT_OF_MEMORY):
         hint = "Use fewer frames, a smaller size or batch, device.recompute=true, or a smaller dtype."
-        return MemoryLimitError("out of memory", hint=hint)
+        return MemoryLimitError(f"out of memory in {kernel}" if kernel else "out of memory", hint=hint)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskError("the disk is full", where=error.filename, hint="Free some space and run again.")
     if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == "mindspore":
         return DeviceError("MindSpore is not installed", hint="Run 'pip install mindspore', then 'vgen doctor'.")
     return None
+
+
+def _kernel_code(text: str) -> tuple[str, int]:
+    """Return the name of the CPU kernel that MindSpore says failed, and the code it returned; ("", 0) otherwise."""
+    found = _KERNEL.search(text)
+    return (found[1], int(found[2])) if found else ("", 0)
 
 
 def _usage(error: Any) -> UsageError:

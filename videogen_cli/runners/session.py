@@ -59,7 +59,7 @@ def open_session(
     files = find_weights(plan, names, fresh)
     from videogen_cli.runtime import context
 
-    context.start(plan.config.device)
+    context.start(plan.config.device, output)
     from videogen_cli.runtime import module
     from videogen_cli.runtime.precision import compute_dtype
 

@@ -16,6 +16,7 @@ from videogen_cli.config import DeviceConfig
 from videogen_cli.errors import DeviceError
 from videogen_cli.files import cache_root
 from videogen_cli.runtime.host import cpu_threads
+from videogen_cli.runtime.kernels.build import ADVICE, SWITCH, library, switch
 from videogen_cli.runtime.precision import compute_dtype, precision_note
 from videogen_cli.runtime.software import TESTED, find_mindspore, require_mindspore
 from videogen_cli.runtime.target import detect_target
@@ -55,6 +56,7 @@ def plan(device: DeviceConfig) -> dict[str, Any]:
         "zero_stage": device.zero_stage,
         "sequence_parallel": device.sequence_parallel,
         "compile_cache": device.compile_cache,
+        "kernels": device.kernels,
         "env": environment(device, target, threads),
         "mindspore": install.version if install else None,
         "notes": [note for note in notes if note],
@@ -72,19 +74,22 @@ def environment(device: DeviceConfig, target: str, threads: int) -> dict[str, st
     chosen = {name: os.environ.get(name, value) for name, value in defaults.items()}
     if device.threads > 0 and target == "cpu":
         chosen["OMP_NUM_THREADS"] = str(threads)
+    if device.kernels != "auto":
+        chosen[SWITCH] = device.kernels
     return {**chosen, **device.env}
 
 
-def start(device: DeviceConfig, *, quiet: bool = True) -> None:
+def start(device: DeviceConfig, output: Speaker | None = None, *, quiet: bool = True) -> None:
     """Import MindSpore and configure it; a second call with the same settings does nothing.
 
     Args:
         device: what to run on and how.
+        output: where it is said that kernels are compiled, or why there are none; None = nowhere.
         quiet: hide warnings of libraries.
 
     Raises:
-        DeviceError: MindSpore is missing or does not fit this Python, the device is absent, or another target was
-            started before.
+        DeviceError: MindSpore is missing or does not fit this Python, the device is absent, kernels must be there and
+            are not, or another target was started before, or the same one with or without kernels.
     """
     from videogen_cli.runtime import cells
 
@@ -92,14 +97,16 @@ def start(device: DeviceConfig, *, quiet: bool = True) -> None:
     wanted = plan(device)
     if wanted == _started:
         return
-    if _started and _started["target"] != wanted["target"]:
-        raise DeviceError(f"this process already runs on {_started['target']}", where="device.target")
+    if _started:
+        _require_same(_started, wanted)
     require_mindspore()
     if wanted["target"] == "ascend" and detect_target() != "ascend":
         hint = "There is no /dev/davinci* here. Use device.target=cpu, or start the container with the NPU devices."
         raise DeviceError("no Ascend NPU is present", where="device.target", hint=hint)
     os.environ.update(wanted["env"])
     Path(wanted["env"]["MS_OM_PATH"]).mkdir(parents=True, exist_ok=True)
+    if wanted["target"] == "cpu":
+        _find_kernels(output)
     with _silence() if quiet else contextlib.nullcontext():
         _configure(_import_mindspore(), wanted)
     cells.forget_skeletons()
@@ -121,6 +128,23 @@ def compiling(label: str, output: Speaker | None = None) -> Iterator[None]:
     seconds = time.monotonic() - began
     if seconds > 2:
         say(f"{label}: first call done in {seconds:.0f} s")
+
+
+def _require_same(running: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Refuse what a process that runs already cannot change: the operators its networks were imported with."""
+    if running["target"] != wanted["target"]:
+        raise DeviceError(f"this process already runs on {running['target']}", where="device.target")
+    if running["kernels"] != wanted["kernels"]:
+        raise DeviceError(f"this process already runs with kernels {running['kernels']}", where="device.kernels")
+
+
+def _find_kernels(output: Speaker | None) -> None:
+    """Compile the kernel library if this machine has none yet, and say so; say too why there is none."""
+    found = library(output.info) if output else library()
+    if found.path is None and switch() == "on":
+        raise DeviceError(f"there are no CPU kernels: {found.reason}", where="device.kernels", hint=ADVICE)
+    if found.path is None and found.wanted and output:
+        output.info(f"without CPU kernels networks run several times slower: {found.reason}\n  {ADVICE}")
 
 
 def _configure(ms: Any, wanted: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ def _schedule() -> None:
     from videogen_cli.config import DeviceConfig
     from videogen_cli.runtime.context import start
 
-    start(DeviceConfig(compile_cache=False))
+    start(DeviceConfig(compile_cache=False, kernels="off"))
 
 
 if __name__ == "__main__":

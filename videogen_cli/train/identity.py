@@ -17,7 +17,7 @@ HARMLESS = (
     *(f"data.{name}" for name in ("workers", "decode_timeout", "max_bad_fraction")),
     *(f"sample.{name}" for name in ("num_inference_steps", "guidance_scale", "num_videos", "batch_size")),
     *(f"sample.{name}" for name in ("negative_prompt", "sampler", "format")),
-    *(f"device.{name}" for name in ("threads", "device_id", "compile_cache", "memory_limit_gb", "env*")),
+    *(f"device.{name}" for name in ("threads", "device_id", "compile_cache", "kernels", "memory_limit_gb", "env*")),
 )
 
 

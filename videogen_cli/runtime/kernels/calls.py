@@ -3,6 +3,9 @@
 A kernel's plain numbers (strides, heads) travel as the shape of an empty tensor, see :func:`numbers`: that is the one
 thing known when shapes are inferred, when code is compiled and when it runs, in graph mode and pynative alike. So all
 calls share one operator per kernel, whose gradient is a function of this package without any state.
+
+A kernel that returns another code than 0 ends the call with MindSpore's RuntimeError, which names both;
+:mod:`videogen_cli.cli.failures` knows what the codes mean.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ class Kernel(ops.Custom):
     Args:
         name: of the C function.
         shapes: the outputs' shapes from the inputs' shapes; one shape, or a tuple of them. It raises ValueError for
-            inputs that the kernel cannot take.
+            inputs that the kernel cannot take. Outputs hold at least one number.
         bprop: ``(*inputs, out, dout) -> gradients of all inputs``, a function of a module.
     """
 
@@ -45,8 +48,10 @@ class Kernel(ops.Custom):
             for tensor, shape in zip(inputs, shapes, strict=True):
                 _check(str(tensor["dtype"]), shape)
             out = self.shapes(*shapes)
-        except ValueError as error:
-            raise UsageError(f"{self.kernel} cannot take {_listed(shapes)}: {error}") from error
+            for shape in out if isinstance(out, tuple) else (out,):
+                _check_output(shape)
+        except (ValueError, IndexError) as error:
+            raise UsageError(f"{self.kernel} cannot take {_listed(inputs)}: {error}") from error
         dtype = inputs[0]["dtype"]
         return {"shape": out, "dtype": (dtype,) * len(out) if isinstance(out, tuple) else dtype, "value": None}
 
@@ -56,17 +61,28 @@ def _first(dtype: Any, *_: Any) -> Any:
 
 
 def _check(dtype: str, shape: tuple[int, ...]) -> None:
-    carries_numbers = shape[:1] == (0,) and "int8" in dtype.lower()
-    if carries_numbers:
+    if _carries_numbers(dtype, shape):
         return
     if "float32" not in dtype.lower():
-        raise ValueError(f"{dtype} is not float32")
-    if 0 in shape:
-        raise ValueError("an axis has no elements")
+        raise ValueError(f"{dtype.removeprefix('Tensor[').removesuffix(']')} is not float32")
+    if any(size < 1 for size in shape):
+        raise ValueError("an axis is empty or not known yet")
 
 
-def _listed(shapes: list[tuple[int, ...]]) -> str:
-    return ", ".join("x".join(map(str, shape)) or "a scalar" for shape in shapes if shape[:1] != (0,))
+def _check_output(shape: Shape) -> None:
+    if any(size < 1 for size in shape):
+        raise ValueError(f"nothing would be left: {'x'.join(map(str, shape))}")
+
+
+def _carries_numbers(dtype: str, shape: tuple[int, ...]) -> bool:
+    return shape[:1] == (0,) and "int8" in dtype.lower()
+
+
+def _listed(inputs: Sequence[Any]) -> str:
+    """Return the shapes of the tensors, without those that only carry numbers."""
+    tensors = [(str(tensor["dtype"]), tuple(tensor["shape"])) for tensor in inputs]
+    shapes = [shape for dtype, shape in tensors if not _carries_numbers(dtype, shape)]
+    return ", ".join("x".join(map(str, shape)) or "a scalar" for shape in shapes)
 
 
 @ops.constexpr
