@@ -5,9 +5,6 @@ What the functions mean is said in :mod:`videogen_cli.runtime.functional`.
 
 from videogen_cli.runtime.cpu_ops import (  # noqa: F401
     attention,
-    conv2d,
-    conv3d,
-    conv_transpose2d,
     depthwise_conv2d,
     gated_add,
     group_norm,
@@ -28,4 +25,5 @@ from videogen_cli.runtime.kernels.activations import (  # noqa: F401
     swiglu,
     tanh,
 )
+from videogen_cli.runtime.kernels.convolution import conv2d, conv3d, conv_transpose2d  # noqa: F401
 from videogen_cli.runtime.kernels.linear import linear  # noqa: F401
