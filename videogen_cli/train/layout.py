@@ -1,20 +1,21 @@
-"""The trained parameters as one flat vector: which value is whose.
+"""The trained parameters end to end in one flat vector: which value is whose.
 
-The optimizer, the weight average, gradient reduction and clipping each see one long float32 vector. One kernel per
-operation instead of one per tensor is several times faster on CPU, one all-reduce serves data parallelism, and a
-shard of the state is a slice.
+Moments, the weight average and gradients that ranks add up are each one long float32 vector: one all-reduce serves
+data parallelism, one operation serves all tensors where an operator has a price of its own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from videogen_cli.train.objective import Trainable
+
+Parts = Mapping[str, Mapping[str, np.ndarray]]  # component -> parameter name -> array
 
 
 @dataclass(frozen=True)
@@ -44,28 +45,42 @@ class Layout:
         """Return ``trained.<component>.<name>`` -> its shape as text."""
         return {f"trained.{s.component}.{s.name}": "x".join(map(str, s.shape)) for s in self.slots}
 
-    def spread(self, factors: Mapping[str, float]) -> np.ndarray:
-        """Return a float32 vector (size,) that holds every parameter's component's factor, 1 where none is given."""
-        return np.concatenate([np.full(s.size, factors.get(s.component, 1.0), np.float32) for s in self.slots])
+    def factors(self, factors: Mapping[str, float]) -> np.ndarray:
+        """Return every parameter's component's factor, 1 where none is given: (slots,)."""
+        return np.array([factors.get(slot.component, 1.0) for slot in self.slots])
 
-    def naming(self, words: Sequence[str]) -> np.ndarray:
-        """Return a float32 vector (size,) that is 1 for parameters with one of ``words`` in their lower-cased name."""
-        found = [(slot, any(word in slot.name.lower() for word in words)) for slot in self.slots]
-        return np.concatenate([np.full(slot.size, named, np.float32) for slot, named in found])
+    def named(self, words: Sequence[str]) -> np.ndarray:
+        """Return for every parameter whether one of ``words`` is in its lower-cased name: (slots,)."""
+        return np.array([any(word in slot.name.lower() for word in words) for slot in self.slots])
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Return a float32 vector (size,) that holds every parameter's one of ``values`` (slots,)."""
+        return np.repeat(values.astype(np.float32), [slot.size for slot in self.slots])
+
+    def group(self, tensors: Iterable[np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+        """Return component -> parameter name -> its one of ``tensors``, which come in the slots' order."""
+        parts: dict[str, dict[str, np.ndarray]] = {}
+        for slot, tensor in zip(self.slots, tensors, strict=True):
+            parts.setdefault(slot.component, {})[slot.name] = tensor
+        return parts
+
+    def views(self, flat: np.ndarray) -> list[np.ndarray]:
+        """Return every parameter's view into ``flat`` (size,)."""
+        return [flat[slot.offset : slot.offset + slot.size].reshape(slot.shape) for slot in self.slots]
 
     def split(self, flat: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
         """Return component -> parameter name -> view into ``flat`` (size,)."""
-        parts: dict[str, dict[str, np.ndarray]] = {}
-        for slot in self.slots:
-            view = flat[slot.offset : slot.offset + slot.size].reshape(slot.shape)
-            parts.setdefault(slot.component, {})[slot.name] = view
-        return parts
+        return self.group(self.views(flat))
 
     def join(self, parts: Mapping[str, Mapping[str, np.ndarray]]) -> np.ndarray:
         """Return the float32 vector (size,) that :meth:`split` would take apart into ``parts``."""
+        return self.gather(parts[slot.component][slot.name] for slot in self.slots)
+
+    def gather(self, tensors: Iterable[np.ndarray]) -> np.ndarray:
+        """Return the float32 vector (size,) of ``tensors``, which come in the slots' order."""
         flat = np.empty(self.size, np.float32)
-        for slot in self.slots:
-            flat[slot.offset : slot.offset + slot.size] = parts[slot.component][slot.name].ravel()
+        for view, tensor in zip(self.views(flat), tensors, strict=True):
+            view[...] = tensor
         return flat
 
 

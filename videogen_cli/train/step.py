@@ -1,7 +1,6 @@
-"""The compiled parts of a training step: backward, update, and putting weights into the networks.
+"""The compiled part of a training step: the loss, forward and backward, as one graph.
 
-Each is one graph. Between them passes one flat gradient, so a reduction over ranks is one call on one tensor. This
-module imports MindSpore; the device must have been started.
+This module imports MindSpore; the device must have been started.
 """
 
 from __future__ import annotations
@@ -9,23 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import mindspore as ms
-import numpy as np
 from mindspore import ops
 
 from videogen_cli.runtime.cells import Cell
-from videogen_cli.train.layout import Layout
 
-_cast, _concat, _reshape = ops.Cast(), ops.Concat(), ops.Reshape()
-_assign, _slice, _each = ops.Assign(), ops.Slice(), ops.HyperMap()
+_cast, _concat, _each, _reshape = ops.Cast(), ops.Concat(), ops.HyperMap(), ops.Reshape()
 
 
 def _flatten(value: Any) -> Any:
     return _cast(_reshape(value, (-1,)), ms.float32)
-
-
-def _put(flat: Any, parameter: Any, offset: int) -> Any:
-    part = _slice(flat, (offset,), (parameter.size,))
-    return _assign(parameter, _cast(_reshape(part, parameter.shape), parameter.dtype))
 
 
 class _ScaledLoss(Cell):
@@ -47,10 +38,14 @@ class _ScaledLoss(Cell):
 
 
 class Backward(Cell):
-    """``construct(scale, *batch) -> flat gradient of scale * loss (size,), stats (1 + scalars,)``."""
+    """``construct(scale, *batch) -> gradient of scale * loss, stats (1 + scalars,)``.
 
-    def __init__(self, loss: Any, parameters: list[Any]) -> None:
+    The gradient is a tuple in the parameters' order, or with ``flat`` one float32 vector (size,).
+    """
+
+    def __init__(self, loss: Any, parameters: list[Any], *, flat: bool) -> None:
         super().__init__()
+        self.flat = flat
         self.forward = _ScaledLoss(loss)
         self.parameters = ms.ParameterTuple(parameters)
         differentiate: Any = ms.value_and_grad
@@ -59,23 +54,6 @@ class Backward(Cell):
     def construct(self, scale: Any, *batch: Any) -> Any:
         """Run the loss forward and backward."""
         (_, stats), gradients = self.gradient(scale, *batch)
-        return _concat(_each(_flatten, gradients)), stats
-
-
-class Scatter(Cell):
-    """``construct(flat (size,))`` writes a flat vector into the networks' parameters, cast to their dtypes."""
-
-    def __init__(self, layout: Layout, parameters: list[Any]) -> None:
-        super().__init__()
-        self.parameters = ms.ParameterTuple(parameters)
-        self.offsets = tuple(slot.offset for slot in layout.slots)
-
-    def construct(self, flat: Any) -> Any:
-        """Overwrite every parameter."""
-        _each(ops.partial(_put, flat), self.parameters, self.offsets)
-        return flat[0]
-
-
-def state_parameter(name: str, value: np.ndarray) -> Any:
-    """Return a parameter of the trainer itself that no gradient reaches."""
-    return ms.Parameter(ms.Tensor(value), name=f"trainer.{name}", requires_grad=False)
+        if self.flat:
+            return _concat(_each(_flatten, gradients)), stats
+        return gradients, stats

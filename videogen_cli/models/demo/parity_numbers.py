@@ -107,7 +107,7 @@ def optimizer(case: Case) -> Outputs:
     import mindspore as ms
 
     from videogen_cli.train.layout import Layout, Slot
-    from videogen_cli.train.optimizer import Update, hyperparameters
+    from videogen_cli.train.optimizer import hyperparameters, make_optimizer
 
     given, config = case.inputs, case.config
     train = _train_config(config.get("scheduler"), config)
@@ -118,18 +118,17 @@ def optimizer(case: Case) -> Outputs:
         for name, end in zip(names, ends, strict=True)
     )
     layout = Layout(slots, ends[-1])
-    weights = layout.join({"net": {name: given[name] for name in names}})
-    update = Update(train, layout, [ms.Parameter(ms.Tensor(given[name]), name=name) for name in names], weights)
+    adamw = make_optimizer(train, layout, [ms.Parameter(ms.Tensor(given[name]), name=name) for name in names])
     results: Outputs = {}
     norms = []
     count, micro = given[names[0].replace("param", "grads")].shape[:2]
     for step in range(count):
         grads = {name: given[name.replace("param", "grads")][step].sum(0) for name in names}
         hyper = hyperparameters(train, learning_rate(step, train), step, 1.0 / micro)
-        report = update(ms.Tensor(layout.join({"net": grads})), ms.Tensor([0.0], ms.float32), ms.Tensor(hyper))
-        norms.append(report.asnumpy()[0])
-        after = layout.split(update.weights.asnumpy().copy())["net"]
-        results |= {f"{name}_after_{step}": value for name, value in after.items()}
+        report = adamw.step(ms.Tensor(layout.join({"net": grads})), ms.Tensor([0.0], ms.float32), hyper)
+        norms.append(report[0])
+        after = adamw.state()["weights"]["net"]
+        results |= {f"{name}_after_{step}": value.copy() for name, value in after.items()}
     return {**results, "grad_norm": np.array(norms)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from videogen_cli.metrics.parity import Case
 from videogen_cli.originals import only_ours
 from videogen_cli.runtime.sequence_parallel import all_to_all
 from videogen_cli.train.schedule import learning_rate
+
+if TYPE_CHECKING:
+    from videogen_cli.train.optimizer import Optimizer
 
 Outputs = dict[str, Any]
 UNDECAYED = ["layernorm", "bias"]  # upstream's default group strategy
@@ -31,7 +34,7 @@ def train_optimizer(case: Case) -> Outputs:
     import mindspore as ms
 
     from videogen_cli.train.layout import Layout, Slot
-    from videogen_cli.train.optimizer import Update, hyperparameters
+    from videogen_cli.train.optimizer import hyperparameters, make_optimizer
 
     train = optimizer_config(case.config)
     initial = {name.removeprefix("init."): value for name, value in case.inputs.items() if name.startswith("init.")}
@@ -41,25 +44,29 @@ def train_optimizer(case: Case) -> Outputs:
         for (name, value), end in zip(initial.items(), ends, strict=True)
     ]
     layout = Layout(tuple(slots), ends[-1])
-    weights = layout.join({"net": initial})
-    cells = [ms.Parameter(ms.Tensor(value), name=name) for name, value in initial.items()]
-    update, results = Update(train, layout, cells, weights), {}
-    total = np.zeros_like(weights)
+    parameters = [ms.Parameter(ms.Tensor(value), name=name) for name, value in initial.items()]
+    adamw, results = make_optimizer(train, layout, parameters), {}
+    total = np.zeros(layout.size, np.float32)
     for call in range(case.config["steps"]):
         total = total + layout.join({"net": {name: case.inputs[f"grad{call}.{name}"] for name in initial}})
         if (call + 1) % train.accumulation == 0:
             updates = call // train.accumulation
             hyper = hyperparameters(train, learning_rate(call, train), updates, 1.0 / train.accumulation)
-            update(ms.Tensor(total), ms.Tensor([0.0], ms.float32), ms.Tensor(hyper))
+            adamw.step(ms.Tensor(total), ms.Tensor([0.0], ms.float32), hyper)
             total = np.zeros_like(total)
-        elif update.averages:
-            share = np.float32(1 - train.ema_decay)
-            average, weights = update.average.asnumpy(), update.weights.asnumpy()
-            update.average.set_data(ms.Tensor(average + share * (weights - average)))
-        after = layout.split(update.weights.asnumpy().copy())["net"]
-        results |= {f"param{call}.{name}": value for name, value in after.items()}
-    average = layout.split(update.average.asnumpy())["net"] if update.averages else {}
+        elif train.ema_decay:
+            _move_average(adamw, 1 - train.ema_decay)
+        weights = adamw.state()["weights"]["net"]
+        results |= {f"param{call}.{name}": value.copy() for name, value in weights.items()}
+    average = adamw.state()["average"]["net"] if train.ema_decay else {}
     return {**results, **{f"ema.{name}": value for name, value in average.items()}}
+
+
+def _move_average(adamw: Optimizer, share: float) -> None:
+    state = adamw.state()
+    weights, average = state["weights"]["net"], state["average"]["net"]
+    moved = {name: value + np.float32(share) * (weights[name] - value) for name, value in average.items()}
+    adamw.load({**state, "average": {"net": moved}})
 
 
 def optimizer_config(config: Mapping[str, Any]) -> TrainConfig:
