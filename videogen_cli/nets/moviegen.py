@@ -32,7 +32,7 @@ class Attention(Cell):
     def __init__(self, params: MovieGenParams) -> None:
         super().__init__()
         init = Init("normal", params.init_std)
-        self.heads, self.kv_heads = params.heads, params.kv_heads
+        self.heads = params.heads
         kv_width = params.width // params.heads * params.kv_heads
         self.q_proj = Linear(params.width, params.width, params.attention_bias, init)
         self.k_proj = Linear(params.width, kv_width, params.attention_bias, init)
@@ -41,18 +41,8 @@ class Attention(Cell):
 
     def construct(self, x: Any, context: Any, residual: Any = None) -> Any:
         """Attend from x (b n width) to context (b m width); ``residual`` (b n width) is added."""
-        k, v = self._spread(self.k_proj(context)), self._spread(self.v_proj(context))
+        k, v = self.k_proj(context), self.v_proj(context)
         return self.o_proj(F.attention(self.q_proj(x), k, v, self.heads), residual)
-
-    def _spread(self, x: Any) -> Any:
-        """Repeat every head (b m kv_heads*d) for the queries of its group: (b m heads*d)."""
-        if self.heads == self.kv_heads:
-            return x
-        b, m, width = x.shape
-        head_dim = width // self.kv_heads
-        grouped = x.reshape(b, m, self.kv_heads, 1, head_dim)
-        repeated = F.broadcast_to(grouped, (b, m, self.kv_heads, self.heads // self.kv_heads, head_dim))
-        return repeated.reshape(b, m, self.heads * head_dim)
 
 
 class MLP(Cell):

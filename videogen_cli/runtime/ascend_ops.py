@@ -13,7 +13,7 @@ import mindspore as ms
 import mindspore.mint.nn.functional
 from mindspore import mint, ops
 
-from videogen_cli.runtime.compositions import added, gated_add, modulated, rms_norm, swiglu  # noqa: F401
+from videogen_cli.runtime.compositions import added, gated_add, modulated, rms_norm, spread_heads, swiglu  # noqa: F401
 from videogen_cli.runtime.context import started
 
 _NAMES = {"fp32": ms.float32, "fp16": ms.float16, "bf16": ms.bfloat16}
@@ -125,6 +125,7 @@ def attention(q: Any, k: Any, v: Any, heads: int, mask: Any = None, scale: Any =
     if scale is None:
         scale = (width // heads) ** -0.5
     q, k, v = q.astype(DTYPE), k.astype(DTYPE), v.astype(DTYPE)
+    k, v = spread_heads(k, heads, width // heads), spread_heads(v, heads, width // heads)
     if COMPUTE == "fp32":
         return _composed_attention(q * scale, k, v, heads, mask)
     if mask is not None:

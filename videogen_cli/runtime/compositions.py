@@ -35,3 +35,13 @@ def rms_norm(x: Any, weight: Any, eps: float, shift: Any = None, scale: Any = No
     wide = x.astype(ms.float32)
     normed = (wide * ops.rsqrt(ops.mean(wide * wide, -1, True) + eps)).astype(x.dtype) * weight.astype(x.dtype)
     return modulated(normed, shift, scale)
+
+
+def spread_heads(x: Any, heads: int, dim: int) -> Any:
+    """Repeat keys or values (b m kv_heads*dim) for the queries of their groups: (b m heads*dim)."""
+    b, m, width = x.shape
+    if width == heads * dim:
+        return x
+    kv_heads = width // dim
+    spread = ops.broadcast_to(x.reshape(b, m, kv_heads, 1, dim), (b, m, kv_heads, heads // kv_heads, dim))
+    return spread.reshape(b, m, heads * dim)

@@ -11,7 +11,7 @@ from typing import Any
 import mindspore.ops
 from mindspore import nn
 
-from videogen_cli.runtime.compositions import added, gated_add, modulated, rms_norm, swiglu  # noqa: F401
+from videogen_cli.runtime.compositions import added, gated_add, modulated, rms_norm, spread_heads, swiglu  # noqa: F401
 from videogen_cli.runtime.cpu_conv import convolution, transposed_convolution
 from videogen_cli.runtime.cpu_norm import group_norm_cell
 
@@ -209,14 +209,20 @@ def attention(q: Any, k: Any, v: Any, heads: int, mask: Any = None, scale: Any =
     b, n, width = q.shape
     if scale is None:
         scale = (width // heads) ** -0.5
-    scores = _bmm_tb(_split_heads(q * scale, heads), _split_heads(k, heads))
+    k, v = spread_heads(k, heads, width // heads), spread_heads(v, heads, width // heads)
+    scores = head_products(q * scale, k, heads)
     if mask is not None:
         scores = scores + mask
-    out = _bmm(_softmax(scores), _split_heads(v, heads))
+    out = _bmm(_softmax(scores), split_heads(v, heads))
     return out.transpose(0, 2, 1, 3).reshape(b, n, width)
 
 
-def _split_heads(x: Any, heads: int) -> Any:
+def head_products(x: Any, y: Any, heads: int) -> Any:
+    """Return the products (b heads n m) of the rows of x (b n heads*d) and of y (b m heads*d)."""
+    return _bmm_tb(split_heads(x, heads), split_heads(y, heads))
+
+
+def split_heads(x: Any, heads: int) -> Any:
     """Turn (b n heads*d) into (b heads n d)."""
     b, n, width = x.shape
     return x.reshape(b, n, heads, width // heads).transpose(0, 2, 1, 3)

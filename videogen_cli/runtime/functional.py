@@ -34,7 +34,8 @@ or on CPU :mod:`.kernel_ops` where there are compiled kernels and :mod:`.cpu_ops
     exponentials that sum to 1 along ``axis``.
 ``attention(q, k, v, heads, mask=None, scale=None)``
     q (b n heads*d), k and v (b m heads*d), mask added to the scores and broadcastable to (b heads n m), scale d**-0.5
-    unless given (Vaswani et al. 2017, arXiv:1706.03762, equation 1): (b n heads*d).
+    unless given (Vaswani et al. 2017, arXiv:1706.03762, equation 1): (b n heads*d). k and v may have fewer heads, each
+    for as many consecutive heads of q (Ainslie et al. 2023, arXiv:2305.13245).
 ``upsample_nearest(x, factor=2)``
     x (b c h w), every pixel ``factor`` times in both directions.
 ``rms_norm(x, weight, eps, shift=None, scale=None)``

@@ -4,7 +4,6 @@ What the functions mean is said in :mod:`videogen_cli.runtime.functional`.
 """
 
 from videogen_cli.runtime.cpu_ops import (  # noqa: F401
-    attention,
     depthwise_conv2d,
     gated_add,
     group_norm,
@@ -25,5 +24,6 @@ from videogen_cli.runtime.kernels.activations import (  # noqa: F401
     swiglu,
     tanh,
 )
+from videogen_cli.runtime.kernels.attention import attention  # noqa: F401
 from videogen_cli.runtime.kernels.convolution import conv2d, conv3d, conv_transpose2d  # noqa: F401
 from videogen_cli.runtime.kernels.linear import linear  # noqa: F401
