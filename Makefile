@@ -1,5 +1,6 @@
 # make setup   everything needed to work on vgen, in .venv
 # make demo    install and make one video from a prompt
+# make bench   time and memory beside PyTorch, into docs/performance.md; BENCH="models --only unet --quick" for a part
 # make test    lint, types, tests, parity with the originals' recorded outputs
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -36,6 +37,10 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	@$(call install,.[dev])
 	touch "$@" "$(VENV)/.installed"
 
+$(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
+	@$(call install,.[dev,bench])
+	touch "$@" "$(VENV)/.installed-dev" "$(VENV)/.installed"
+
 setup: $(VENV)/.installed-dev
 	@echo "ready: source $(VENV)/bin/activate, then vgen --help"
 
@@ -57,10 +62,9 @@ parity: $(VENV)/.installed-dev
 
 test: lint types unit parity
 
-bench: $(VENV)/.installed-dev
-	@for script in benchmarks/*.py; do
-		if grep -q '^if __name__' "$$script"; then "$(BIN)/python" "$$script"; fi
-	done
+bench: $(VENV)/.installed-bench
+	@"$(BIN)/python" benchmarks/run.py $(BENCH)
+	"$(BIN)/python" benchmarks/convert.py
 
 resolve: $(VENV)/.installed-dev
 	@"$(BIN)/python" scripts/check_resolves.py

@@ -1,133 +1,99 @@
-"""Time the operators of a small video UNet: ``python benchmarks/ops.py [--threads N] [--seconds S] [--only TEXT]``.
-
-Prints milliseconds of the forward pass and of forward plus backward in graph mode (minimum over repeats), and the
-same for PyTorch when it is installed.
-"""
+"""Time single operators against PyTorch: ``python benchmarks/ops.py [--only attention] [--repeats 7]``."""
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
-import time
-from collections.abc import Callable
-from typing import Any
+from cases import FORWARD, TRAIN, Operation
 
-import numpy as np
+# Name -> (function of measured_cells, shapes of its inputs). Sizes are those that the UNets and autoencoders have.
+_CONVOLUTIONS = {
+    "3x3 2x320x40x64": ("conv2d", (2, 320, 40, 64), (320, 320, 3, 3)),
+    "3x3 4x640x20x32": ("conv2d", (4, 640, 20, 32), (640, 640, 3, 3)),
+    "3x3 8x1280x10x16": ("conv2d", (8, 1280, 10, 16), (1280, 1280, 3, 3)),
+    "3x3 8x320x16x16": ("conv2d", (8, 320, 16, 16), (320, 320, 3, 3)),
+    "3x3 8x640x8x8": ("conv2d", (8, 640, 8, 8), (640, 640, 3, 3)),
+    "3x3 8x1280x4x4": ("conv2d", (8, 1280, 4, 4), (1280, 1280, 3, 3)),
+    "3x3 8x1280x2x2": ("conv2d", (8, 1280, 2, 2), (1280, 1280, 3, 3)),
+    "3x3 1x128x128x128": ("conv2d", (1, 128, 128, 128), (128, 128, 3, 3)),
+    "3x3 stride 2 2x320x40x64": ("conv2d_stride2", (2, 320, 40, 64), (320, 320, 3, 3)),
+    "1x1 8x1920x8x8 to 640": ("conv2d", (8, 1920, 8, 8), (640, 1920, 1, 1)),
+    "3x3x3 1x128x4x64x64": ("conv3d", (1, 128, 4, 64, 64), (128, 128, 3, 3, 3)),
+    "3x1x1 1x320x8x20x32": ("conv3d_frames", (1, 320, 8, 20, 32), (320, 320, 3, 1, 1)),
+    "3x1x1 1x1280x8x10x16": ("conv3d_frames", (1, 1280, 8, 10, 16), (1280, 1280, 3, 1, 1)),
+    "3x1x1 1x1280x8x4x4": ("conv3d_frames", (1, 1280, 8, 4, 4), (1280, 1280, 3, 1, 1)),
+    "3x3 16x40x8x8": ("conv2d", (128, 40, 8, 8), (40, 40, 3, 3)),
+}
+# rows, features of input and output
+_LINEARS = [
+    (5120, 320, 2560),
+    (1280, 1280, 10240),
+    (128, 1280, 10240),
+    (616, 1024, 1280),
+    (32, 1280, 1280),
+    (1, 1280, 1280),
+    (2048, 320, 320),
+    (1280, 1152, 4608),
+    (8192, 40, 320),
+]
+# name -> function, shapes of q, k and v
+_ATTENTIONS = {
+    "long 4x2560, 5 heads": ("attention", (4, 2560, 320), (4, 2560, 320)),
+    "long 8x256, 5 heads": ("attention", (8, 256, 320), (8, 256, 320)),
+    "cross 4x2560 to 77, 5 heads": ("attention", (4, 2560, 320), (4, 77, 320)),
+    "frames 640x16, 5 heads": ("attention", (640, 16, 320), (640, 16, 320)),
+    "frames 256x8, 5 heads": ("attention", (256, 8, 320), (256, 8, 320)),
+    "one head 2x1024, 512 wide": ("attention_one_head", (2, 1024, 512), (2, 1024, 512)),
+}
+_OTHERS = {
+    "group_norm 2x320x40x64": ("group_norm", (2, 320, 40, 64), (320,), (320,)),
+    "group_norm+silu 2x320x40x64": ("group_norm_silu", (2, 320, 40, 64), (320,), (320,)),
+    "group_norm+silu 1x320x8x20x32": ("group_norm_silu", (1, 320, 8, 20, 32), (320,), (320,)),
+    "group_norm+silu 8x1280x4x4": ("group_norm_silu", (8, 1280, 4, 4), (1280,), (1280,)),
+    "layer_norm 10240x320": ("layer_norm", (10240, 320), (320,), (320,)),
+    "rms_norm 10240x320": ("rms_norm", (10240, 320), (320,)),
+    "layer_norm, modulated 1x1280x1152": (
+        "layer_norm_modulated",
+        (1, 1280, 1152),
+        *((1152,),) * 2,
+        *((1, 1, 1152),) * 2,
+    ),
+    "rms_norm, modulated 1x1792x1536": ("rms_norm_modulated", (1, 1792, 1536), (1536,), *((1, 1, 1536),) * 2),
+    "gated_add 1x1280x1152": ("gated_add", (1, 1280, 1152), (1, 1, 1152), (1, 1280, 1152)),
+    "gelu 4096x1280": ("gelu", (4096, 1280)),
+    "gelu_tanh 4096x1280": ("gelu_tanh", (4096, 1280)),
+    "geglu 4096x2560": ("geglu", (4096, 2560)),
+    "swiglu 1792x4096": ("swiglu", (1792, 4096), (1792, 4096)),
+    "silu 4096x1280": ("silu", (4096, 1280)),
+    "upsample 8x320x20x32": ("upsample", (8, 320, 20, 32)),
+}
+_ADAMW = ((1280, 1280), (320, 320, 3, 3), (320,), (10240, 320), (640, 640, 3, 3), (1280,)) * 2
 
-Timer = Callable[[str, list[np.ndarray]], tuple[float, float]]
 
-
-def shapes() -> dict[str, tuple[str, list[tuple[int, ...]]]]:
-    """Return label -> (operator, shapes of its inputs)."""
-    return {
-        "conv2d 128x64x8x8 3x3": ("conv2d", [(128, 64, 8, 8), (64, 64, 3, 3), (64,)]),
-        "conv2d 128x128x4x4 3x3": ("conv2d", [(128, 128, 4, 4), (128, 128, 3, 3), (128,)]),
-        "conv2d 128x192x2x2 3x3": ("conv2d", [(128, 192, 2, 2), (192, 192, 3, 3), (192,)]),
-        "conv2d 16x32x64x64 3x3": ("conv2d", [(16, 32, 64, 64), (32, 32, 3, 3), (32,)]),
-        "conv3d 16x96x8x8x8 3x1x1": ("conv3d", [(16, 96, 8, 8, 8), (96, 96, 3, 1, 1), (96,)]),
-        "group_norm 128x64x8x8": ("group_norm", [(128, 64, 8, 8), (64,), (64,)]),
-        "layer_norm 128x64x64": ("layer_norm", [(128, 64, 64), (64,), (64,)]),
-        "linear 8192x64->512": ("linear", [(128, 64, 64), (512, 64), (512,)]),
-        "linear 8192x64->64": ("linear", [(128, 64, 64), (64, 64), (64,)]),
-        "geglu 128x64x512": ("geglu", [(128, 64, 512)]),
-        "silu 128x64x8x8": ("silu", [(128, 64, 8, 8)]),
-        "attention 128x64x64": ("attention", [(128, 64, 64)] * 3),
-        "attention 1024x8x64": ("attention", [(1024, 8, 64)] * 3),
-        "upsample 128x64x4x4": ("upsample", [(128, 64, 4, 4)]),
+def _cases() -> list[Operation]:
+    described: dict[str, tuple] = {
+        # the machine's peak is the best that anybody reaches in these two, which are the same product
+        "peak, as linear": ("linear", (2048, 2048), (2048, 2048), (2048,)),
+        "peak, as conv": ("conv2d", (1, 2048, 32, 64), (2048, 2048, 1, 1), (2048,)),
     }
+    for name, (function, x, weight) in _CONVOLUTIONS.items():
+        described[f"conv {name}"] = (function, x, weight, weight[:1])
+    for rows, i, o in _LINEARS:
+        described[f"linear {rows}x{i} to {o}"] = ("linear", (rows, i), (o, i), (o,))
+    for name, (function, q, k) in _ATTENTIONS.items():
+        described[f"attention {name}"] = (function, q, k, k)
+    described["attention masked 1x120, 64 heads"] = ("attention_masked", *((1, 120, 4096),) * 3, (1, 64, 120, 120))
+    described |= _OTHERS
+    found = [
+        Operation(name, phase, function, tuple(shapes))
+        for name, (function, *shapes) in described.items()
+        for phase in (FORWARD, TRAIN)
+        if phase == FORWARD or not name.startswith("peak")
+    ]
+    return [*found, Operation("adamw 12.5 M parameters", TRAIN, "adamw", _ADAMW)]
 
 
-def clock(call: Callable[[], Any], seconds: float) -> float:
-    """Return the least milliseconds of ``call`` over ``seconds``, after a warm-up in which kernels tune themselves."""
-    for _ in range(6):
-        call()
-    best, end = float("inf"), time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        began = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - began)
-    return best * 1e3
-
-
-def mindspore_timer(threads: int, seconds: float) -> Timer:
-    """Return a function that times one operator of vgen."""
-    from videogen_cli.config import DeviceConfig
-    from videogen_cli.runtime import context
-
-    context.start(DeviceConfig(threads=threads, compile_cache=False))
-    import mindspore as ms
-    import ops_under_test
-
-    def timer(name: str, arrays: list[np.ndarray]) -> tuple[float, float]:
-        tensors = [ms.Tensor(array) for array in arrays]
-        forward = ops_under_test.Forward(getattr(ops_under_test, name))
-        step = ops_under_test.Step(getattr(ops_under_test, name))
-        dout = ms.Tensor(np.ones(forward(*tensors).shape, np.float32))
-        return clock(lambda: forward(*tensors), seconds), clock(lambda: step(dout, *tensors), seconds)
-
-    return timer
-
-
-def torch_timer(threads: int, seconds: float) -> Timer:
-    """Return a function that times the same operator of PyTorch."""
-    import torch
-    import torch.nn.functional as tf
-
-    torch.set_num_threads(threads)
-
-    def attention(q: Any, k: Any, v: Any) -> Any:
-        q, k, v = (t.reshape(*t.shape[:2], 2, -1).transpose(1, 2) for t in (q, k, v))
-        return tf.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-
-    def geglu(x: Any) -> Any:
-        value, gate = x.chunk(2, -1)
-        return value * tf.gelu(gate)
-
-    peers: dict[str, Callable[..., Any]] = {
-        "conv2d": lambda x, w, b: tf.conv2d(x, w, b, padding=1),
-        "conv3d": lambda x, w, b: tf.conv3d(x, w, b, padding=(1, 0, 0)),
-        "group_norm": lambda x, w, b: tf.group_norm(x, 16, w, b),
-        "layer_norm": lambda x, w, b: tf.layer_norm(x, x.shape[-1:], w, b),
-        "linear": tf.linear,
-        "geglu": geglu,
-        "silu": tf.silu,
-        "attention": attention,
-        "upsample": lambda x: tf.interpolate(x, scale_factor=2),
-    }
-
-    def timer(name: str, arrays: list[np.ndarray]) -> tuple[float, float]:
-        tensors = [torch.from_numpy(array).requires_grad_() for array in arrays]
-        dout = torch.ones_like(peers[name](*tensors))
-
-        def forward() -> Any:
-            with torch.no_grad():
-                return peers[name](*tensors)
-
-        def both() -> Any:
-            return torch.autograd.grad(peers[name](*tensors), tensors, dout)
-
-        return clock(forward, seconds), clock(both, seconds)
-
-    return timer
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=0.5)
-    parser.add_argument("--only", default="", help="operators whose label contains this")
-    options = parser.parse_args()
-    timers = {"vgen": mindspore_timer(options.threads, options.seconds)}
-    if importlib.util.find_spec("torch"):
-        timers["torch"] = torch_timer(options.threads, options.seconds)
-    print(f"{'ms':28s}" + "".join(f"{peer + ' fwd':>12s}{'fwd+bwd':>9s}" for peer in timers))
-    rng = np.random.default_rng(0)
-    for label, (name, sizes) in shapes().items():
-        if options.only in label:
-            arrays = [rng.standard_normal(size, np.float32) for size in sizes]
-            times = [timer(name, arrays) for timer in timers.values()]
-            print(f"{label:28s}" + "".join(f"{fwd:12.2f}{both:9.2f}" for fwd, both in times), flush=True)
-
+CASES = _cases()
 
 if __name__ == "__main__":
-    main()
+    from run import main
+
+    main(["ops"])

@@ -1,0 +1,203 @@
+"""Times the two sides of a case in turn: one process each, stopped while the other runs, pinned to the same cores."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SIDES = ("vgen", "torch")
+# MindSpore tries numbers of threads in the first calls, of which preparing a case made two already.
+WARM_UP_CALLS, WARM_UP_SECONDS = 8, 1.0
+HOLD_SECONDS = 15
+LIMIT = 1.5  # times the memory that a case should need: then its process is ended
+WATCH_SECONDS = 0.1
+SPARE_GIGABYTES = 3.0  # of memory, that a benchmark leaves alone
+# glibc returns freed memory to the system and takes it anew, page by page, which doubles PyTorch's times; MindSpore
+# has a pool of its own. Both sides keep what they have.
+ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_TOP_PAD_": str(64 << 20)}
+
+
+class CaseError(RuntimeError):
+    """A case could not be measured; others can."""
+
+
+def gigabytes(name: str, file: str = "/proc/meminfo") -> float:
+    """Return a figure of the kernel's, in kB there."""
+    lines = Path(file).read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0) / (1 << 20)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to measure.
+
+    ``cores`` are those that timed calls run on, empty for wherever this process may run; ``lock`` is a file that
+    whoever times something on this machine locks meanwhile; ``burst`` the seconds that one repetition lasts at least.
+    """
+
+    threads: int = 2
+    repeats: int = 7
+    burst: float = 0.05
+    cores: tuple[int, ...] = ()
+    lock: Path | None = None
+
+
+class Side:
+    """A worker process, stopped unless it has a request to answer."""
+
+    def __init__(self, name: str, options: Options, needed: float) -> None:
+        self.name, self.options, self.limit = name, options, needed * LIMIT
+        environment = {**os.environ, **ALLOCATOR, "OMP_NUM_THREADS": str(options.threads)}
+        command = [sys.executable, str(Path(__file__).with_name("worker.py")), name, str(options.threads)]
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._answer("start")
+
+    def ask(self, do: str, **request: Any) -> dict[str, Any]:
+        """Let the worker answer one request."""
+        assert self.process.stdin
+        self.process.send_signal(signal.SIGCONT)
+        print(json.dumps({"do": do, **request}), file=self.process.stdin, flush=True)
+        return self._answer(do)
+
+    def _answer(self, do: str) -> dict[str, Any]:
+        """Wait for the answer, and see to it that the worker does not take the whole machine's memory meanwhile."""
+        assert self.process.stdout
+        while not select.select([self.process.stdout], [], [], WATCH_SECONDS)[0]:
+            if gigabytes("VmRSS", f"/proc/{self.process.pid}/status") > self.limit:
+                raise CaseError(f"{self.name} needs more than {self.limit:g} GB")
+        line = self.process.stdout.readline()
+        if not line:
+            raise CaseError(f"{self.name}'s process ended with {self.process.wait()} when asked to {do}")
+        self.process.send_signal(signal.SIGSTOP)
+        return json.loads(line)
+
+    def pin(self) -> None:
+        """Move all threads to the cores that are measured on."""
+        if not self.options.cores:
+            return
+        for thread in os.listdir(f"/proc/{self.process.pid}/task"):
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread), self.options.cores)
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.communicate()
+
+
+@contextlib.contextmanager
+def sides(options: Options, needed: float, names: Sequence[str] = SIDES) -> Iterator[dict[str, Side]]:
+    """Start a worker for each side, which should need no more than ``needed`` gigabytes."""
+    with contextlib.ExitStack() as stack:
+        started = {}
+        for name in names:
+            started[name] = Side(name, options, needed)
+            stack.callback(started[name].close)
+        yield started
+
+
+class Turn:
+    """The lock, held no longer than ``HOLD_SECONDS`` and one repetition at a time, so that others get theirs."""
+
+    def __init__(self, lock: Path | None) -> None:
+        self.file = lock.open("a") if lock else None
+        self.since: float | None = None
+
+    def begin(self) -> None:
+        """Wait for the lock, unless it is held already and not for too long."""
+        if self.since is not None and time.monotonic() - self.since > HOLD_SECONDS:
+            self.end()
+        if self.since is None:
+            if self.file:
+                fcntl.flock(self.file, fcntl.LOCK_EX)
+            self.since = time.monotonic()
+
+    def end(self) -> None:
+        """Give the lock back."""
+        if self.file and self.since is not None:
+            fcntl.flock(self.file, fcntl.LOCK_UN)
+        self.since = None
+
+
+def measure(started: dict[str, Side], suite: str, index: int, options: Options) -> dict[str, Any]:
+    """Run a case on the started sides; return by side its seconds per call, what memory it took, and its outputs."""
+    found: dict[str, Any] = {}
+    for name, side in started.items():
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "outputs.npz"
+            found[name] = side.ask("prepare", suite=suite, index=index, outputs=str(file))
+            with np.load(file) as saved:
+                found[name]["outputs"] = [saved[key] for key in saved.files]
+        side.pin()
+    seconds = _alternate(started, options)
+    for name, side in started.items():
+        found[name] |= {"seconds": seconds[name], **side.ask("memory")}
+    return found
+
+
+def _alternate(started: dict[str, Side], options: Options) -> dict[str, list[float]]:
+    """Return by side the seconds per call of each repetition."""
+    seconds: dict[str, list[float]] = {name: [] for name in started}
+    turn = Turn(options.lock)
+    try:
+        turn.begin()
+        calls = {name: _warm_up(side, options) for name, side in started.items()}
+        for repeat in range(options.repeats):
+            turn.begin()
+            for name in list(started)[:: 1 if repeat % 2 else -1]:
+                seconds[name].append(started[name].ask("run", calls=calls[name])["seconds"])
+    finally:
+        turn.end()
+    return seconds
+
+
+def _warm_up(side: Side, options: Options) -> int:
+    """Return how many calls make a repetition."""
+    spent, calls, last = 0.0, 0, 0.0
+    while calls < 1 or (calls < WARM_UP_CALLS and spent < WARM_UP_SECONDS):
+        last = side.ask("run", calls=1)["seconds"]
+        spent, calls = spent + last, calls + 1
+    return max(1, round(options.burst / last))
+
+
+def measure_apart(suite: str, index: int, options: Options, needed: float) -> dict[str, Any]:
+    """Run a case in processes of its own: both at once, or one after the other where memory is short."""
+    groups: Sequence[Sequence[str]] = [SIDES] if fits(2 * LIMIT * needed) else [[name] for name in SIDES]
+    found: dict[str, Any] = {}
+    for names in groups:
+        with sides(options, needed, names) as started:
+            found |= measure(started, suite, index, options)
+    return found
+
+
+def fits(needed: float) -> bool:
+    """Tell whether so many gigabytes of memory are free, with something to spare."""
+    return gigabytes("MemAvailable") > needed + SPARE_GIGABYTES
+
+
+def disagreement(found: dict[str, Any]) -> float:
+    """Return the largest difference of the sides' outputs, each relative to the largest number of the peer's array."""
+    ours, theirs = (found[name]["outputs"] for name in SIDES)
+    worst = 0.0
+    for one, other in zip(ours, theirs, strict=True):
+        if one.shape != other.shape:
+            raise RuntimeError(f"outputs differ in shape: {one.shape} and {other.shape}")
+        scale = float(np.abs(other).max()) or 1.0
+        worst = max(worst, float(np.abs(one.astype(np.float64) - other).max()) / scale)
+    return worst

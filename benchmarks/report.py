@@ -1,0 +1,148 @@
+"""Results of benchmarks in a JSON file, as lines of text, as tables in docs/performance.md and as a plot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+HEADING = f"{'':44s}{'vgen ms':>10s}{'torch ms':>10s}{'ratio':>7s}{'of peak':>13s}{'memory':>8s}{'error':>9s}"
+
+
+class Results:
+    """All rows ever measured, by whether vgen's kernels were on: a new one replaces that of the same case."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.runs: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+
+    def describe(self, kernels: str, machine: dict[str, Any]) -> None:
+        """Note what the following rows are measured on."""
+        self.runs.setdefault(kernels, {"rows": []})["machine"] = machine
+
+    def add(self, kernels: str, row: dict[str, Any]) -> None:
+        """Keep a row, in the file too."""
+        rows = self.runs[kernels]["rows"]
+        rows[:] = [old for old in rows if _key(old) != _key(row)] + [row]
+        self.file.write_text(json.dumps(self.runs, indent=1) + "\n")
+
+    def peak(self, kernels: str) -> float:
+        """Return the most FLOP/s that any side reached in the products that stand for the machine's peak; 0 if none."""
+        rows = self.runs.get(kernels, {"rows": []})["rows"]
+        found = [row["flops"] / row[s]["least"] for row in rows for s in ("vgen", "torch") if row["name"][:4] == "peak"]
+        return max(found, default=0.0)
+
+
+def _key(row: dict[str, Any]) -> tuple[str, ...]:
+    return row["suite"], row["name"], row["phase"]
+
+
+def ratio(row: dict[str, Any]) -> float:
+    """Return vgen's time over PyTorch's."""
+    return row["vgen"]["median"] / row["torch"]["median"]
+
+
+def memory(row: dict[str, Any]) -> float:
+    """Return vgen's peak memory over PyTorch's."""
+    return row["vgen"]["peak_mb"] / row["torch"]["peak_mb"]
+
+
+def shares(row: dict[str, Any], peak: float) -> str:
+    """Return which percentage of the machine's peak each side reaches."""
+    if not peak or not row["flops"]:
+        return "-"
+    return " / ".join(f"{100 * row['flops'] / row[side]['median'] / peak:.0f}" for side in ("vgen", "torch"))
+
+
+def spread(times: dict[str, Any]) -> str:
+    """Return a median with the least and most, in ms."""
+    return f"{1e3 * times['median']:.4g} ({1e3 * times['least']:.4g}-{1e3 * times['most']:.4g})"
+
+
+def line(row: dict[str, Any], peak: float) -> str:
+    """Return a row as text."""
+    label = f"{row['phase']:8s}{row['name']}"
+    times = "".join(f"{1e3 * row[side]['median']:10.4g}" for side in ("vgen", "torch"))
+    beyond = f"{memory(row):8.2f}" if row["suite"] == "models" else f"{'':8s}"
+    return f"{label:44s}{times}{ratio(row):7.2f}{shares(row, peak):>13s}{beyond}{row['error']:9.0e}"
+
+
+def write(results: Results, docs: Path) -> None:
+    """Rewrite what stands between the markers of docs/performance.md, and the plot beside it."""
+    page = docs / "performance.md"
+    bodies = {"machine": _machine(results), "models": _table(results, "models"), "ops": _table(results, "ops")}
+    text = page.read_text()
+    for name, body in bodies.items():
+        begin, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n{body}\n{end}{rest.partition(end)[2]}"
+    page.write_text(text)
+    plot(results, docs / "performance.png")
+
+
+def _machine(results: Results) -> str:
+    lines = []
+    for kernels, run in results.runs.items():
+        peak = results.peak(kernels)
+        about = {**run["machine"], "peak": f"{peak / 1e9:.0f} GFLOP/s"} if peak else run["machine"]
+        lines += [f"Kernels {kernels}:", "", *(f"- {key}: {value}" for key, value in about.items()), ""]
+    return "\n".join(lines).strip()
+
+
+def _table(results: Results, suite: str) -> str:
+    """Return a table of the runs with kernels, beside them the ratios without."""
+    main, other = ("on", "off") if "on" in results.runs else ("off", "on")
+    rows = [row for row in results.runs[main]["rows"] if row["suite"] == suite]
+    without = {_key(row): row for row in results.runs.get(other, {"rows": []})["rows"]}
+    memories = suite == "models"
+    heads = [
+        "",
+        "",
+        "vgen ms",
+        "torch ms",
+        "ratio",
+        "% of peak",
+        *(["MB", "memory"] if memories else []),
+        "outputs differ",
+    ]
+    heads += [f"ratio, kernels {other}"] * bool(without)
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for row in sorted(rows, key=lambda row: row["phase"]):
+        cells = [row["phase"], row["what"], spread(row["vgen"]), spread(row["torch"]), f"**{ratio(row):.2f}**"]
+        cells.append(shares(row, results.peak(main)))
+        if memories:
+            both = " / ".join(f"{row[s]['peak_mb']:.0f} ({row[s]['before_mb']:.0f})" for s in ("vgen", "torch"))
+            cells += [both, f"{memory(row):.2f}"]
+        cells.append(f"{row['error']:.0e}")
+        if without:
+            cells.append(f"{ratio(without[_key(row)]):.2f}" if _key(row) in without else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def plot(results: Results, file: Path) -> None:
+    """Draw the models' ratios as bars: below 1 vgen is faster."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    bars = {
+        kernels: {f"{row['name']}, {row['phase']}": ratio(row) for row in run["rows"] if row["suite"] == "models"}
+        for kernels, run in results.runs.items()
+    }
+    names = list(dict.fromkeys(name for found in bars.values() for name in found))
+    if not names:
+        return
+    figure, axes = plt.subplots(figsize=(8, 0.6 + 0.34 * len(names)), layout="constrained")
+    height = 0.8 / len(bars)
+    for index, (kernels, found) in enumerate(bars.items()):
+        places = [place + (index - (len(bars) - 1) / 2) * height for place in range(len(names))]
+        drawn = axes.barh(places, [found.get(name, 0) for name in names], height, label=f"kernels {kernels}")
+        axes.bar_label(drawn, [f"{found[name]:.2f}" if name in found else "" for name in names], padding=2, fontsize=7)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("time, vgen / PyTorch")
+    axes.legend()
+    figure.savefig(file, dpi=110)

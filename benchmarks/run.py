@@ -1,0 +1,110 @@
+"""Time vgen against PyTorch on this machine's CPU and write what came out to docs/performance.md.
+
+    python benchmarks/run.py [ops] [models] [--only TEXT] [--phase forward|train] [--repeats N] [--quick]
+                             [--threads N] [--cores 2,3] [--lock FILE] [--json FILE] [--no-docs]
+
+``benchmarks/ops.py`` and ``benchmarks/models.py`` do the same for one of the two. Ratios are vgen's median time over
+PyTorch's: below 1 is faster. ``VGEN_KERNELS=off`` measures without vgen's own kernels, and fills a column of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import report  # noqa: E402
+from harness import LIMIT, SIDES, CaseError, Options, disagreement, fits, measure, measure_apart, sides  # noqa: E402
+from machine import describe  # noqa: E402
+
+QUICK_REPEATS = 3
+OPS_GIGABYTES = 4.0
+TOLERANCE = 2e-3  # of outputs, relative to the largest
+
+
+def main(suites: list[str] | None = None) -> None:
+    """Measure what the command line asks for."""
+    asked = _arguments(suites)
+    options = Options(
+        threads=asked.threads,
+        repeats=QUICK_REPEATS if asked.quick else asked.repeats,
+        cores=tuple(int(core) for core in asked.cores.split(",") if core),
+        lock=asked.lock,
+    )
+    results = report.Results(asked.json)
+    kernels = "off" if os.environ.get("VGEN_KERNELS") == "off" else "on"
+    results.describe(kernels, describe(options.threads, options.cores))
+    wrong = []
+    for suite in asked.suites:
+        print(report.HEADING, flush=True)
+        for case, found in _measured(suite, asked, options):
+            row = _row(suite, case, found)
+            results.add(kernels, row)
+            print(report.line(row, results.peak(kernels)), flush=True)
+            if not row["error"] < TOLERANCE:
+                wrong.append(f"{row['name']} ({row['phase']}): outputs differ by {row['error']:.1e}")
+    if not asked.no_docs:
+        report.write(results, ROOT / "docs")
+    if wrong:
+        sys.exit("\n".join(wrong))
+
+
+def _arguments(suites: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if suites is None:
+        parser.add_argument("suites", nargs="*", metavar="ops|models", help="what to measure; nothing = both")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--phase", choices=("forward", "train"), help="only this phase")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_REPEATS} repeats")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cores", default="", help="pin timed calls to these, such as 2,3")
+    parser.add_argument("--lock", type=Path, help="hold this lock file while timing")
+    parser.add_argument("--json", type=Path, default=ROOT / "docs" / "performance.json", help="results, added to")
+    parser.add_argument("--no-docs", action="store_true", help="print only")
+    asked = parser.parse_args(None if suites is None else sys.argv[1:])
+    asked.suites = suites or asked.suites or ["ops", "models"]
+    return asked
+
+
+def _measured(suite: str, asked: argparse.Namespace, options: Options) -> Any:
+    """Yield each chosen case of a suite with what was found."""
+    cases = importlib.import_module(suite).CASES
+    chosen = [
+        (index, case)
+        for index, case in enumerate(cases)
+        if asked.only in case.name and asked.phase in (None, case.phase)
+    ]
+    if suite == "ops":
+        with sides(options, OPS_GIGABYTES) as started:
+            for index, case in chosen:
+                yield case, measure(started, suite, index, options)
+        return
+    for index, case in chosen:
+        try:
+            if not fits(LIMIT * case.gigabytes):
+                raise CaseError(f"{LIMIT * case.gigabytes:g} GB of memory are not free")
+            yield case, measure_apart(suite, index, options, case.gigabytes)
+        except CaseError as error:
+            print(f"{case.phase:8s}{case.name}: {error}", flush=True)
+
+
+def _row(suite: str, case: Any, found: dict[str, Any]) -> dict[str, Any]:
+    """Return what is kept of a measurement."""
+    row = {"suite": suite, "name": case.name, "phase": case.phase, "what": getattr(case, "what", case.name)}
+    for side in SIDES:
+        seconds = found[side]["seconds"]
+        row[side] = {"median": median(seconds), "least": min(seconds), "most": max(seconds), "repeats": len(seconds)}
+        row[side] |= {key: found[side][key] for key in ("before_mb", "peak_mb")}
+    return row | {"flops": found["torch"]["flops"], "error": disagreement(found)}
+
+
+if __name__ == "__main__":
+    main()
