@@ -43,7 +43,11 @@ inline void each_part_in_parallel(int64_t size, Body body) {
 // body(index) for every index below `count`; every thread has one contiguous range.
 template <class Body>
 inline void in_parallel(int64_t count, int threads, Body body) {
-#pragma omp parallel for num_threads(threads) schedule(static) if (threads > 1)
+  if (threads <= 1) {
+    for (int64_t index = 0; index < count; index++) body(index);
+    return;
+  }
+#pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t index = 0; index < count; index++) body(index);
 }
 

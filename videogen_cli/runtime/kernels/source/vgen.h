@@ -48,13 +48,21 @@ inline void store_part(float *to, Vec values, int64_t count) {
 }
 
 // Adds lanes in halves, so that the order of additions is always the same.
+template <int COUNT>
+inline float add_halves(const float *lanes) {
+  if constexpr (COUNT == 1) {
+    return lanes[0];
+  } else {
+    float halves[COUNT / 2];
+    for (int lane = 0; lane < COUNT / 2; lane++) halves[lane] = lanes[lane] + lanes[lane + COUNT / 2];
+    return add_halves<COUNT / 2>(halves);
+  }
+}
+
 inline float sum(Vec values) {
   float lanes[LANES];
   store(lanes, values);
-  for (int half = LANES / 2; half > 0; half /= 2) {
-    for (int lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
-  }
-  return lanes[0];
+  return add_halves<LANES>(lanes);
 }
 
 inline Vec maximum(Vec a, Vec b) { return a > b ? a : b; }
