@@ -93,6 +93,11 @@ def attention(q, k, v, heads, mask, scale):
     return out
 
 
+def repeated_heads(x, heads, times):
+    """Repeat each head of x (b m heads*d)."""
+    return x.reshape(*x.shape[:2], heads, -1).repeat(times, 2).reshape(*x.shape[:2], -1)
+
+
 def upsample_nearest(x, factor):
     return x.repeat(factor, 2).repeat(factor, 3)
 

@@ -121,6 +121,10 @@ def attention_mask_scale(q, k, v):
     return F.attention(q, k, v, 3, ms.Tensor(MASK.astype(np.float32)), 0.5)
 
 
+def attention_shared_keys(q, k, v):
+    return F.attention(q, k, v, 4)
+
+
 def upsample_nearest(x):
     return F.upsample_nearest(x, 3)
 
@@ -271,6 +275,11 @@ CASES = {
         attention_mask_scale,
         lambda q, k, v: R.attention(q, k, v, 3, MASK, 0.5),
         [a(2, 5, 6), a(2, 5, 6), a(2, 5, 6)],
+    ),
+    "attention-shared-keys": (
+        attention_shared_keys,
+        lambda q, k, v: R.attention(q, R.repeated_heads(k, 2, 2), R.repeated_heads(v, 2, 2), 4, None, None),
+        [a(2, 3, 12), a(2, 5, 6), a(2, 5, 6)],
     ),
     "upsample_nearest": (upsample_nearest, lambda x: R.upsample_nearest(x, 3), [a(2, 3, 2, 5)]),
     "leaky_relu": (leaky_relu, lambda x: np.where(x > 0, x, 0.2 * x), [a(3, 5, 7)]),

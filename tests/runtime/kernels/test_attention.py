@@ -93,7 +93,7 @@ def attention_forward(rng):
 
 def attention_backward(rng):
     dq = np.zeros(1)
-    while np.abs(dq).max() < 0.01:  # where one key has all the probability gradients are rounding errors
+    while np.abs(dq).max() < 0.3:  # where one key has all the probability gradients are rounding errors
         inputs, dout = _problem(rng)
         out, statistics, dq, dk, dv, _ = _solved(inputs, dout)
     given = [*inputs, out.astype(np.float32), statistics.astype(np.float32), dout]

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t KEY_BLOCK = 96;
 constexpr int64_t LARGEST_QUERY_BLOCK = 4 * TILE_COLS;
-constexpr int64_t QUERY_FLOATS = 16384;  // of a block of queries, so that it and its sums stay in the second-level cache
+constexpr int64_t QUERY_FLOATS = 16384;  // of a block of queries, which stays in the second-level cache with its sums
 
 struct Problem {
   Sizes sizes;
@@ -162,8 +162,8 @@ VGEN_KERNEL(attention_forward) {
   vgen::Scratch scratch(threads * room);
 #pragma omp parallel for num_threads(threads) schedule(guided)
   for (int64_t task = 0; task < sizes.batch * sizes.heads * blocks; task++) {
-    const int64_t first = task % blocks * block, head = task / blocks % sizes.heads, sample = task / blocks / sizes.heads;
-    attend(problem, sample, head, first, std::min(block, sizes.queries - first),
+    const int64_t pair = task / blocks, first = task % blocks * block;
+    attend(problem, pair / sizes.heads, pair % sizes.heads, first, std::min(block, sizes.queries - first),
            Room(scratch.get() + omp_get_thread_num() * room, sizes.dim, block));
   }
 }

@@ -54,6 +54,8 @@ struct Mask {
   }
 };
 
+typedef uint32_t VecU __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+
 // exp(x) within 2e-7 of itself for x below 88, 0 below -87.7: 2^n * 2^f with n + f = x log2 e and a polynomial for 2^f.
 // What is not a number stays that.
 inline Vec exp_below_88(Vec x) {
@@ -67,7 +69,7 @@ inline Vec exp_below_88(Vec x) {
   p = p * f + 2.402211972e-1f;
   p = p * f + 6.931469671e-1f;
   p = p * f + 1.000000072f;
-  const VecI power = (reinterpret_cast<const VecI &>(shifted) << 23) + (127 << 23);
+  const VecU power = (reinterpret_cast<const VecU &>(shifted) << 23) + (127u << 23);
   return p * reinterpret_cast<const Vec &>(power);
 }
 

@@ -83,7 +83,8 @@ class Task {
     pack_columns({problem.k + at, stride}, keys, sizes.dim, room.key_columns);
     for (int64_t member = 0; member < sizes.group(); member++) {
       for (int64_t query = 0; query < sizes.queries; query += QUERY_BLOCK) {
-        visit_queries(member * sizes.queries + query, std::min(QUERY_BLOCK, sizes.queries - query), key, keys, vecs, first);
+        const int64_t count = std::min(QUERY_BLOCK, sizes.queries - query);
+        visit_queries(member * sizes.queries + query, count, key, keys, vecs, first);
       }
     }
     float ones[TILE_COLS];
