@@ -1,13 +1,20 @@
 // How the two factors of a product lie in memory.
 //
-// The left one, A, has block(): where elements (r, k) of a range of rows and of depth are, if need be in `scratch`, to
-// which they are copied first. The right one, B, has vectors(): it copies LANES columns of a range of depth.
+// The left one, A, has block(): where elements (r, k) of a range of rows and of depth are; what is PACKED is copied to
+// `scratch` first. The right one, B, has pack(): it copies a range of depth and of columns into panels of TILE_VECS
+// vectors, the last one narrower, with zeros after the last column. Copies go by STRIP rows, which the first-level
+// cache holds until they are complete.
 #pragma once
 
 #include "gemm.h"
 #include "transpose.h"
 
 namespace vgen {
+
+constexpr int64_t STRIP = 16;
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t round_up(int64_t a, int64_t unit) { return ceil_div(a, unit) * unit; }
 
 // Element (r, k) is at data[r * lda + k * step] for the TILE_ROWS rows of a tile, which begins at data + r * pitch.
 struct LeftBlock {
@@ -26,8 +33,8 @@ struct LeftRows {
   }
 };
 
-// A column-major: element (r, k) at data[k * stride + r]. Packed tile by tile, and added up over k into `totals` (rows)
-// if there are any: once, with the first columns of B.
+// A column-major: element (r, k) at data[k * stride + r]. While the first columns of B are used, it is also added up
+// over k into `totals` (rows), if there are any.
 struct LeftColumns {
   static constexpr bool PACKED = true;
   const float *data;
@@ -35,22 +42,32 @@ struct LeftColumns {
   float *totals = nullptr;
 
   LeftBlock block(int64_t row, int64_t rows, int64_t k, int64_t depth, float *scratch, bool first) const {
-    for (int64_t r = 0; r < rows; r += TILE_ROWS) {
-      const int64_t count = std::min<int64_t>(TILE_ROWS, rows - r);
-      const float *from = data + k * stride + row + r;
-      float *to = scratch + r * depth;
-      if (count == TILE_ROWS) {
-        for (int64_t i = 0; i < depth; i++) std::copy(from + i * stride, from + i * stride + TILE_ROWS, to + i * TILE_ROWS);
-      } else {
-        for (int64_t i = 0; i < depth; i++) std::copy(from + i * stride, from + i * stride + count, to + i * TILE_ROWS);
+    for (int64_t i = 0; i < depth; i += STRIP) {
+      const int64_t strip = std::min(STRIP, depth - i);
+      for (int64_t r = 0; r < rows; r += TILE_ROWS) {
+        const float *from = data + (k + i) * stride + row + r;
+        copy_tile(from, strip, std::min<int64_t>(TILE_ROWS, rows - r), scratch + r * depth + i * TILE_ROWS);
       }
-      if (totals && first) add_totals(to, count, depth, totals + row + r, k == 0);
+    }
+    for (int64_t r = 0; totals && first && r < rows; r += TILE_ROWS) {
+      add_up(scratch + r * depth, depth, std::min<int64_t>(TILE_ROWS, rows - r), totals + row + r, k == 0);
     }
     return {scratch, depth, 1, TILE_ROWS};
   }
 
  private:
-  static void add_totals(const float *tile, int64_t rows, int64_t depth, float *totals, bool start) {
+  void copy_tile(const float *from, int64_t depth, int64_t rows, float *to) const {
+    for (int64_t i = 0; i < depth; i++, from += stride, to += TILE_ROWS) {
+      __builtin_prefetch(from + STRIP * stride);
+      if (rows == TILE_ROWS) {
+        std::copy(from, from + TILE_ROWS, to);
+      } else {
+        std::copy(from, from + rows, to);
+      }
+    }
+  }
+
+  static void add_up(const float *tile, int64_t depth, int64_t rows, float *totals, bool start) {
     float sums[TILE_ROWS] = {};
     for (int64_t i = 0; i < depth; i++) {
       for (int r = 0; r < TILE_ROWS; r++) sums[r] += tile[i * TILE_ROWS + r];
@@ -64,12 +81,28 @@ struct RightRows {
   const float *data;
   int64_t stride;
 
-  void vectors(int64_t k, int64_t depth, int64_t col, int64_t cols, float *to, int64_t width) const {
-    const float *from = data + k * stride + col;
-    if (cols == LANES) {
-      for (int64_t i = 0; i < depth; i++) store(to + i * width, load(from + i * stride));
-    } else {
-      for (int64_t i = 0; i < depth; i++) store(to + i * width, load_part(from + i * stride, cols));
+  void pack(int64_t k, int64_t depth, int64_t col, int64_t cols, float *panels) const {
+    for (int64_t i = 0; i < depth; i += STRIP) {
+      const int64_t strip = std::min(STRIP, depth - i);
+      for (int64_t c = 0; c < cols; c += TILE_COLS) {
+        const int64_t count = std::min<int64_t>(TILE_COLS, cols - c);
+        copy_panel(data + (k + i) * stride + col + c, strip, count, panels + c * depth + i * round_up(count, LANES));
+      }
+    }
+  }
+
+ private:
+  void copy_panel(const float *from, int64_t depth, int64_t cols, float *to) const {
+    const int64_t whole = cols / LANES * LANES;
+    for (int64_t i = 0; i < depth; i++, from += stride) {
+      for (int64_t c = 0; c < whole; c += LANES, to += LANES) {
+        __builtin_prefetch(from + STRIP * stride + c);
+        store(to, load(from + c));
+      }
+      if (whole < cols) {
+        store(to, load_part(from + whole, cols - whole));
+        to += LANES;
+      }
     }
   }
 };
@@ -79,30 +112,28 @@ struct RightColumns {
   const float *data;
   int64_t stride;
 
-  void vectors(int64_t k, int64_t depth, int64_t col, int64_t cols, float *to, int64_t width) const {
-    const float *from = data + col * stride + k;
+  void pack(int64_t k, int64_t depth, int64_t col, int64_t cols, float *panels) const {
+    for (int64_t c = 0; c < cols; c += LANES) {
+      const int64_t panel = c / TILE_COLS * TILE_COLS;
+      const int64_t width = std::min<int64_t>(TILE_COLS, round_up(cols - panel, LANES));
+      const float *from = data + (col + c) * stride + k;
+      transpose_vector(from, depth, std::min<int64_t>(LANES, cols - c), panels + panel * depth + c - panel, width);
+    }
+  }
+
+ private:
+  void transpose_vector(const float *from, int64_t depth, int64_t cols, float *to, int64_t width) const {
     const int64_t whole = depth / LANES * LANES;
     for (int64_t i = 0; i < whole; i += LANES) {
-      Vec lanes[LANES];
-      for (int c = 0; c < LANES; c++) lanes[c] = c < cols ? load(from + c * stride + i) : Vec{};
-      transpose(lanes);
-      for (int c = 0; c < LANES; c++) store(to + (i + c) * width, lanes[c]);
+      Vec block[LANES];
+      for (int c = 0; c < LANES; c++) block[c] = c < cols ? load(from + c * stride + i) : Vec{};
+      transpose(block);
+      for (int c = 0; c < LANES; c++) store(to + (i + c) * width, block[c]);
     }
     for (int64_t i = whole; i < depth; i++) {
       for (int c = 0; c < LANES; c++) to[i * width + c] = c < cols ? from[c * stride + i] : 0.0f;
     }
   }
 };
-
-// Pack `cols` columns of B into panels of TILE_VECS vectors, the last one narrower, zeros after the last column.
-template <class B>
-inline void pack_panels(const B &b, int64_t k, int64_t depth, int64_t col, int64_t cols, float *to) {
-  for (int64_t c = 0; c < cols; c += LANES) {
-    const int64_t panel = c / TILE_COLS * TILE_COLS;
-    const int64_t left = (cols - panel + LANES - 1) / LANES * LANES;
-    const int64_t width = std::min<int64_t>(TILE_COLS, left);
-    b.vectors(k, depth, col + c, std::min<int64_t>(LANES, cols - c), to + panel * depth + c - panel, width);
-  }
-}
 
 }  // namespace vgen

@@ -1,7 +1,7 @@
 // Products of matrices of any size and layout: C (rows x cols) = A (rows x depth) B (depth x cols).
 //
 // Every thread computes a rectangle of C, block by block: `depth` is cut so that a block of B, packed into panels as
-// wide as a tile, stays in the second-level cache while all tiles of a block of C add their part; these sums are kept in
+// wide as a tile, stays in the second-level cache while all tiles of a block of C add their part; these sums stay in
 // scratch memory until they are complete and `finish` takes them. How depth is cut depends on depth alone and every sum
 // runs in the order of k, so the values depend neither on the number of threads nor on the number of rows or columns.
 #pragma once
@@ -11,16 +11,13 @@
 
 namespace vgen {
 
-// How much is done at once, tuned on a core with 48 KiB and 1 MiB of cache.
-constexpr int64_t MOST_DEPTH = 384, BLOCK_ROWS = 192, BLOCK_COLS = 4 * TILE_COLS;
-constexpr int64_t KEPT_FLOATS = 1 << 21;  // of packed B in one thread, so that it need not be packed for each block of rows
-
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-inline int64_t round_up(int64_t a, int64_t unit) { return ceil_div(a, unit) * unit; }
+// How much is done at once, tuned on cores with 48 KiB and 1 MiB of cache. Columns are whole panels on every target.
+constexpr int64_t MOST_DEPTH = 384, BLOCK_ROWS = 256, BLOCK_COLS = 384;
+static_assert(BLOCK_COLS % TILE_COLS == 0, "blocks end where panels do");
+constexpr int64_t KEPT_FLOATS = 1 << 22;  // of B, packed in all threads, that are kept for the next block of rows
 
 struct Range {
   int64_t first, end;
-  int64_t count() const { return end - first; }
 };
 
 // The share of one of `parts` threads, in units.
@@ -36,14 +33,17 @@ struct Plan {
   int64_t packed_b, packed_a, sums;  // floats of scratch memory per thread
 
   Plan(int64_t rows, int64_t cols, int64_t depth, bool packs_a) {
-    split(rows, cols, threads_for(rows * cols * depth, 1 << 18));
+    const int64_t moved = rows * cols + rows * depth + cols * depth;
+    split(rows, cols, threads_for(rows * cols * depth + 8 * moved, 1 << 18));
     const int64_t part_rows = round_up(ceil_div(rows, row_parts), TILE_ROWS);
     const int64_t part_cols = round_up(ceil_div(cols, col_parts), LANES);
     block_depth = round_up(ceil_div(depth, ceil_div(depth, MOST_DEPTH)), LANES);
-    block_cols = std::min(part_cols, BLOCK_COLS);
-    const bool single = block_depth >= depth;  // then sums are complete at once and best taken from the first-level cache
-    block_rows = std::min(part_rows, single && !packs_a ? 2 * TILE_ROWS : BLOCK_ROWS);
-    keeps = part_rows > block_rows && depth * block_cols <= KEPT_FLOATS;
+    const int64_t most_cols = BLOCK_COLS * std::min<int64_t>(4, MOST_DEPTH / block_depth);
+    block_cols = std::min(part_cols, round_up(ceil_div(part_cols, ceil_div(part_cols, most_cols)), TILE_COLS));
+    const bool complete = block_depth >= depth;  // at once: then sums are best taken from the first-level cache
+    const int64_t most_rows = complete ? 2 * TILE_ROWS : BLOCK_ROWS;
+    block_rows = round_up(ceil_div(part_rows, ceil_div(part_rows, most_rows)), TILE_ROWS);
+    keeps = part_rows > block_rows && depth * block_cols * parts() <= KEPT_FLOATS;
     packed_b = (keeps ? depth : block_depth) * block_cols;
     packed_a = packs_a ? block_rows * block_depth : 0;
     sums = block_rows * block_cols;
@@ -78,15 +78,16 @@ inline void multiply_block(const LeftBlock &a, const float *b, int64_t rows, int
     const int64_t count = std::min<int64_t>(TILE_ROWS, rows - r);
     for (int64_t c = 0; c < cols; c += TILE_COLS) {
       const int64_t vecs = std::min<int64_t>(TILE_VECS, ceil_div(cols - c, LANES));
-      rows_of(vecs, count, a.data + r * a.pitch, a.lda, a.step, b + c * depth, depth, sums + r * ldc + c, ldc, accumulate);
+      const float *tile = a.data + r * a.pitch;
+      rows_of(vecs, count, tile, a.lda, a.step, b + c * depth, depth, sums + r * ldc + c, ldc, accumulate);
     }
   }
 }
 
 // One thread's part of a product.
 template <class A, class B, class Finish>
-void multiply_part(const Plan &plan, Range rows, Range cols, int64_t depth, const A &a, const B &b, const Finish &finish,
-                   float *scratch) {
+void multiply_part(const Plan &plan, Range rows, Range cols, int64_t depth, const A &a, const B &b,
+                   const Finish &finish, float *scratch) {
   float *packed_b = scratch, *packed_a = packed_b + plan.packed_b, *sums = packed_a + plan.packed_a;
   for (int64_t c = cols.first; c < cols.end; c += plan.block_cols) {
     const int64_t col_count = std::min(plan.block_cols, cols.end - c);
@@ -95,7 +96,7 @@ void multiply_part(const Plan &plan, Range rows, Range cols, int64_t depth, cons
       for (int64_t k = 0; k < depth; k += plan.block_depth) {
         const int64_t k_count = std::min(plan.block_depth, depth - k);
         float *panels = packed_b + (plan.keeps ? k * plan.block_cols : 0);
-        if (!plan.keeps || r == rows.first) pack_panels(b, k, k_count, c, col_count, panels);
+        if (!plan.keeps || r == rows.first) b.pack(k, k_count, c, col_count, panels);
         const LeftBlock left = a.block(r, row_count, k, k_count, packed_a, c == 0);
         multiply_block(left, panels, row_count, col_count, k_count, sums, plan.block_cols, k > 0);
       }
