@@ -64,7 +64,7 @@ def _forward_shape(x: Shape, weight: Shape, bias: Shape, residual: Shape, geomet
         raise ValueError("one bias per output channel is wanted")
     if residual != (0,) and list(residual) != out:
         raise ValueError("the residual has another shape than the output")
-    _check_size(x, out)
+    _check_size(x, weight, out)
     return out
 
 
@@ -76,7 +76,7 @@ def _input_shape(dout: Shape, weight: Shape, bias: Shape, geometry: Shape, exten
     if bias != (0,) and list(bias) != [weight[1]]:
         raise ValueError("one bias per input channel is wanted")
     shape = [dout[0], weight[1], *extent[len(extent) - len(dout) + 2 :]]
-    _check_size(dout, shape)
+    _check_size(dout, weight, shape)
     return shape
 
 

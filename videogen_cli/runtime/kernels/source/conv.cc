@@ -41,69 +41,99 @@ void write(const Target &target, const Sampling &sampling, int64_t rows, int64_t
   }
 }
 
-// weights (rows, channels * taps) times the gathered matrix.
-void convolve(const Sampling &sampling, const float *weights, int64_t rows, const Target &target) {
-  const int64_t count = sampling.column_count(), vecs = divided_up(count, LANES), panels = divided_up(vecs, TILE_VECS);
-  const int64_t taps = sampling.tap_count(), lda = sampling.channels * taps, blocks = divided_up(rows, TILE_ROWS);
-  const int64_t chunks = divided_up(sampling.channels, std::max<int64_t>(1, DEPTH / std::max<int64_t>(1, taps)));
+// A matrix (rows, channels * taps) within the weights: places are `row` and `channel` apart, and `taps` along the kernel.
+struct Weights {
+  const float *data;
+  int64_t rows, row, channel;
+  std::vector<int64_t> taps;
+
+  // Where the first `channels` * taps elements of a row are.
+  std::vector<int32_t> places(int64_t channels) const {
+    std::vector<int32_t> all;
+    all.reserve(channels * taps.size());
+    for (int64_t c = 0; c < channels; c++) {
+      for (const int64_t tap : taps) all.push_back(static_cast<int32_t>(c * channel + tap));
+    }
+    return all;
+  }
+};
+
+// A task of convolve(): panels of columns, rows, and what it needs to know of the whole.
+struct Task {
+  const Sampling &sampling;
+  const Weights &weights;
+  const Target &target;
+  const std::vector<int32_t> &places;
+  int64_t chunk, vecs, panels;
+  int64_t first_panel, panel_end, first_row, row_end;
+
+  int64_t first_vec(int64_t panel) const { return part(vecs, panels, panel); }
+  int64_t width(int64_t panel) const { return first_vec(panel + 1) - first_vec(panel); }
+
+  // The sums of a panel: blocks of TILE_ROWS rows, each `width` vectors wide.
+  float *block(float *sums, int64_t panel, int64_t row) const {
+    const int64_t rows = (row_end - first_row + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+    return sums + (panel - first_panel) * rows * TILE_COLS + (row - first_row) * width(panel) * LANES;
+  }
+
+  void multiply(Columns *columns, float *gathered, float *sums) const {
+    for (int64_t p = first_panel; p < panel_end; p++) columns[p - first_panel].locate(first_vec(p) * LANES, width(p));
+    for (int64_t channel = 0; channel < sampling.channels; channel += chunk) {
+      const int64_t channels = std::min(chunk, sampling.channels - channel), depth = channels * sampling.tap_count();
+      for (int64_t p = first_panel; p < panel_end; p++) {
+        columns[p - first_panel].gather(channel, channels, gathered);
+        for (int64_t row = first_row; row < row_end; row += TILE_ROWS) {
+          const float *a = weights.data + row * weights.row + channel * weights.channel;
+          placed_rows_of(width(p), std::min<int64_t>(TILE_ROWS, row_end - row), a, weights.row, places.data(), gathered,
+                         depth, block(sums, p, row), channel > 0, target.bias ? target.bias + row : nullptr);
+        }
+      }
+    }
+  }
+
+  void finish(float *sums) const {
+    const int64_t count = sampling.column_count();
+    for (int64_t p = first_panel; p < panel_end; p++) {
+      const int64_t first = first_vec(p) * LANES, end = std::min(count, first_vec(p + 1) * LANES);
+      for (int64_t row = first_row; row < row_end; row++) {
+        write(target, sampling, weights.rows, row, first, end - first, block(sums, p, row));
+      }
+    }
+  }
+};
+
+// The weights times the gathered matrix.
+void convolve(const Sampling &sampling, const Weights &weights, const Target &target) {
+  const int64_t vecs = divided_up(sampling.column_count(), LANES), panels = divided_up(vecs, TILE_VECS);
+  const int64_t taps = std::max<int64_t>(1, sampling.tap_count()), blocks = divided_up(weights.rows, TILE_ROWS);
+  const int64_t chunks = divided_up(sampling.channels, std::max<int64_t>(1, DEPTH / taps));
   const int64_t chunk = divided_up(sampling.channels, chunks);
   const Tasks tasks = split(panels, MOST_PANELS, blocks, MOST_BLOCKS);
   const int64_t task_panels = divided_up(panels, tasks.columns), task_rows = divided_up(blocks, tasks.rows) * TILE_ROWS;
 
-  const int team = threads_for(count * rows * lda);
-  const int64_t panel_size = chunk * taps * TILE_COLS, sums_size = task_panels * task_rows * TILE_COLS;
-  Scratch scratch(team * (panel_size + sums_size));
-  std::vector<Columns> places(team * task_panels, Columns(sampling, TILE_VECS));
+  const std::vector<int32_t> places = weights.places(chunk);
+  const int team = threads_for(sampling.column_count() * weights.rows * sampling.channels * taps);
+  const int64_t gathered_size = chunk * taps * TILE_COLS, sums_size = task_panels * task_rows * TILE_COLS;
+  Scratch scratch(team * (gathered_size + sums_size));
+  std::vector<Columns> columns(team * task_panels, Columns(sampling, TILE_VECS));
 #pragma omp parallel for num_threads(team) schedule(dynamic)
-  for (int64_t task = 0; task < tasks.columns * tasks.rows; task++) {
+  for (int64_t index = 0; index < tasks.columns * tasks.rows; index++) {
     const int thread = omp_get_thread_num();
-    float *panel = scratch.get() + thread * (panel_size + sums_size), *sums = panel + panel_size;
-    Columns *place = places.data() + thread * task_panels;
-    const int64_t row_part = task / tasks.columns, column_part = task % tasks.columns;
-    const int64_t first_row = part(blocks, tasks.rows, row_part) * TILE_ROWS;
-    const int64_t row_end = std::min(rows, part(blocks, tasks.rows, row_part + 1) * TILE_ROWS);
-    const int64_t first_panel = part(panels, tasks.columns, column_part);
-    const int64_t panel_end = part(panels, tasks.columns, column_part + 1);
-    auto first_vec = [&](int64_t p) { return part(vecs, panels, p); };
-    for (int64_t p = first_panel; p < panel_end; p++) {
-      place[p - first_panel].locate(first_vec(p) * LANES, first_vec(p + 1) - first_vec(p));
-    }
-    for (int64_t channel = 0; channel < sampling.channels; channel += chunk) {
-      const int64_t channels = std::min(chunk, sampling.channels - channel);
-      for (int64_t p = first_panel; p < panel_end; p++) {
-        const int64_t width = first_vec(p + 1) - first_vec(p);
-        place[p - first_panel].gather(channel, channels, panel, width * LANES);
-        for (int64_t row = first_row; row < row_end; row += TILE_ROWS) {
-          rows_of(width, std::min<int64_t>(TILE_ROWS, row_end - row), weights + row * lda + channel * taps, lda, 1, panel,
-                  channels * taps, sums + ((p - first_panel) * task_rows + row - first_row) * TILE_COLS, TILE_COLS,
-                  channel > 0, target.bias ? target.bias + row : nullptr);
-        }
-      }
-    }
-    for (int64_t p = first_panel; p < panel_end; p++) {
-      const int64_t first = first_vec(p) * LANES, end = std::min(count, first_vec(p + 1) * LANES);
-      for (int64_t row = first_row; row < row_end; row++) {
-        write(target, sampling, rows, row, first, end - first,
-              sums + ((p - first_panel) * task_rows + row - first_row) * TILE_COLS);
-      }
-    }
-  }
-}
-
-// weights (o, c, all taps) as (c, o, chosen taps).
-void transpose_weights(const float *weights, int64_t o, int64_t c, int64_t all, const std::vector<int64_t> &chosen,
-                       float *to) {
-  constexpr int64_t BLOCK = 16;
-  const int64_t taps = chosen.size();
-#pragma omp parallel for num_threads(threads_for(o * c * taps)) schedule(static)
-  for (int64_t block = 0; block < c; block += BLOCK) {
-    for (int64_t row = 0; row < o; row++) {
-      for (int64_t channel = block; channel < std::min(c, block + BLOCK); channel++) {
-        const float *from = weights + (row * c + channel) * all;
-        float *line = to + (channel * o + row) * taps;
-        for (int64_t t = 0; t < taps; t++) line[t] = from[chosen[t]];
-      }
-    }
+    float *gathered = scratch.get() + thread * (gathered_size + sums_size), *sums = gathered + gathered_size;
+    const int64_t across = index % tasks.columns, down = index / tasks.columns;
+    const Task task{sampling,
+                    weights,
+                    target,
+                    places,
+                    chunk,
+                    vecs,
+                    panels,
+                    part(panels, tasks.columns, across),
+                    part(panels, tasks.columns, across + 1),
+                    part(blocks, tasks.rows, down) * TILE_ROWS,
+                    std::min(weights.rows, part(blocks, tasks.rows, down + 1) * TILE_ROWS)};
+    task.multiply(columns.data() + thread * task_panels, gathered, sums);
+    task.finish(sums);
   }
 }
 
@@ -116,14 +146,14 @@ struct Transposed {
 
   // The target's points of one remainder after division by the strides: only some taps reach them, each the points of dy
   // one after the other, so that these are a convolution of stride 1.
-  void spread_to(Target target, const Triple &remainder, float *scratch) const {
+  void spread_to(Target target, const Triple &remainder) const {
     Triple columns;
     for (int axis = 0; axis < 3; axis++) {
       columns[axis] = (target.extent[axis] - remainder[axis] + geometry.stride[axis] - 1) / geometry.stride[axis];
       if (columns[axis] <= 0) return;
     }
     Sampling sampling{dy, images, o, dy_extent, columns, {1, 1, 1}, {}, false};
-    std::vector<int64_t> chosen;
+    Weights chosen{weights, c, points(kernel), c * points(kernel), {}};
     const std::vector<Triple> taps = taps_of(kernel);
     for (size_t index = 0; index < taps.size(); index++) {
       Triple shift;
@@ -134,33 +164,32 @@ struct Transposed {
         shift[axis] = distance / geometry.stride[axis];
       }
       if (!reaches) continue;
-      chosen.push_back(static_cast<int64_t>(index));
+      chosen.taps.push_back(static_cast<int64_t>(index));
       sampling.taps.push_back(shift);
     }
-    transpose_weights(weights, o, c, points(kernel), chosen, scratch);
     target.step = geometry.stride;
     target.first = remainder;
-    convolve(sampling, scratch, c, target);
+    convolve(sampling, chosen, target);
   }
 
-  void spread(const Target &target, float *scratch) const {
+  void spread(const Target &target) const {
     const Triple &stride = geometry.stride;
     for (int64_t f = 0; f < stride[0]; f++) {
       for (int64_t h = 0; h < stride[1]; h++) {
-        for (int64_t w = 0; w < stride[2]; w++) spread_to(target, {f, h, w}, scratch);
+        for (int64_t w = 0; w < stride[2]; w++) spread_to(target, {f, h, w});
       }
     }
   }
 
   // Adds the gradient of `frames` copies of an end frame, the first of them `position` frames from frame 0, to its own.
-  void add_copies(const Target &target, int64_t frames, int64_t position, float *scratch) const {
+  void add_copies(const Target &target, int64_t frames, int64_t position) const {
     if (frames == 0) return;
     const Triple &extent = target.extent;
     const int64_t plane = extent[1] * extent[2], end = position < 0 ? 0 : extent[0] - 1;
     Scratch copies(images * c * frames * plane);
     Transposed beyond = *this;
     beyond.geometry.before[0] += position;
-    beyond.spread({copies.get(), nullptr, nullptr, {frames, extent[1], extent[2]}, {}, {}}, scratch);
+    beyond.spread({copies.get(), nullptr, nullptr, {frames, extent[1], extent[2]}, {}, {}});
     for (int64_t image = 0; image < images * c; image++) {
       float *to = target.out + (image * extent[0] + end) * plane;
       for (int64_t i = 0; i < frames * plane; i++) to[i % plane] += copies.get()[image * frames * plane + i];
@@ -185,7 +214,10 @@ VGEN_KERNEL(convolution_forward) {
   const Triple columns = extent(args, 5);
   const Sampling sampling = sampling_of(args.floats(0), args.dim(0, 0), args.dim(0, 1), extent(args, 0), columns,
                                         kernel_of(args, 1), Geometry(args, 4));
-  convolve(sampling, args.floats(1), args.dim(1, 0),
+  const int64_t taps = sampling.tap_count();
+  Weights weights{args.floats(1), args.dim(1, 0), sampling.channels * taps, taps, {}};
+  for (int64_t tap = 0; tap < taps; tap++) weights.taps.push_back(tap);
+  convolve(sampling, weights,
            {args.floats(5), optional(args, 2), optional(args, 3), columns, {1, 1, 1}, {}});
 }
 
@@ -194,13 +226,12 @@ VGEN_KERNEL(convolution_input) {
   const Geometry geometry(args, 3);
   const Triple dx_extent = extent(args, 5);
   const int64_t o = args.dim(1, 0), c = args.dim(1, 1);
-  Scratch scratch(args.size(1));
   const Target target{args.floats(5), optional(args, 2), nullptr, dx_extent, {}, {}};
   const Transposed transposed{args.floats(0), args.floats(1),      args.dim(0, 0),     o,
                               c,              extent(args, 0),     kernel_of(args, 1), geometry};
-  transposed.spread(target, scratch.get());
+  transposed.spread(target);
   if (geometry.repeat_frames) {
-    transposed.add_copies(target, geometry.before[0], -geometry.before[0], scratch.get());
-    transposed.add_copies(target, geometry.after[0], dx_extent[0], scratch.get());
+    transposed.add_copies(target, geometry.before[0], -geometry.before[0]);
+    transposed.add_copies(target, geometry.after[0], dx_extent[0]);
   }
 }

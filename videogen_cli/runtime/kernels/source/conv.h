@@ -5,7 +5,7 @@
 #include <array>
 #include <vector>
 
-#include "gemm.h"
+#include "conv_tile.h"
 
 namespace vgen {
 
@@ -70,26 +70,26 @@ class Columns {
   // Takes the columns from `first` on, `vecs` vectors of them; those behind the last are zeros.
   void locate(int64_t first, int64_t vecs);
 
-  // Writes the rows of `count` channels from `channel` on, the taps of each in turn, `stride` floats apart.
-  void gather(int64_t channel, int64_t count, float *to, int64_t stride) const;
+  // Writes the rows of `count` channels from `channel` on, the taps of each in turn, one row right behind the other.
+  void gather(int64_t channel, int64_t count, float *to) const;
 
  private:
-  enum Kind { OUTSIDE, RUN, SCATTERED };
-
-  // LANES columns at one tap: offsets are from channel 0 of image 0, 0 for points outside.
+  // LANES columns at one tap. Places are counted from channel 0 of image 0.
   struct Reading {
-    VecI inside;  // all bits set, or none
-    int32_t offsets[LANES];
-    int64_t start;  // of a run, whose lane i reads start + i
-    Kind kind;
+    int64_t start;  // lane i reads start + i * apart
+    int64_t apart;  // 0 if the lanes are at offsets_ instead
+    VecI inside;    // all bits set, or none
   };
 
-  Reading reading(const Triple &tap, int64_t vec) const;
-  Vec read(const Reading &reading, int64_t channel) const;
+  void work_out(const Triple &tap, int64_t vec, Reading &reading, int32_t *offsets) const;
+  void gather_near_ends(const float *from, bool is_within, float *to) const;
 
   const Sampling &sampling_;
   int64_t vecs_ = 0;
   std::vector<Reading> readings_;                      // (tap, vector)
+  std::vector<int32_t> offsets_;                       // (tap, vector, lane), 0 for lanes outside
+  int64_t lowest_, highest_;                           // starts
+  bool is_plain_;                                      // all readings are of neighbours
   std::vector<int32_t> frame_, row_, column_, image_;  // of every lane, times step; image_ < 0 behind the last column
 };
 
@@ -107,6 +107,6 @@ inline int64_t part(int64_t count, int64_t parts, int64_t index) { return count 
 inline int64_t divided_up(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 // What of the inner axis of a product stays in the first cache: this many rows of a panel.
-constexpr int64_t DEPTH = 160;
+constexpr int64_t DEPTH = 288;
 
 }  // namespace vgen

@@ -1,7 +1,14 @@
 // Gathering the columns of convolutions: see conv.h.
 #include "conv.h"
 
+#include <utility>
+
 namespace vgen {
+
+template <int... LANE>
+inline Vec every_second(Vec low, Vec high, std::integer_sequence<int, LANE...>) {
+  return __builtin_shufflevector(low, high, 2 * LANE...);
+}
 
 Sampling sampling_of(const float *x, int64_t images, int64_t channels, const Triple &source, const Triple &columns,
                      const Triple &kernel, const Geometry &geometry) {
@@ -15,6 +22,7 @@ Sampling sampling_of(const float *x, int64_t images, int64_t channels, const Tri
 Columns::Columns(const Sampling &sampling, int64_t vecs)
     : sampling_(sampling),
       readings_(sampling.tap_count() * vecs),
+      offsets_(sampling.tap_count() * vecs * LANES),
       frame_(vecs * LANES),
       row_(vecs * LANES),
       column_(vecs * LANES),
@@ -39,17 +47,24 @@ void Columns::locate(int64_t first, int64_t vecs) {
     f = 0;
     image++;
   }
-  Reading *to = readings_.data();
+  Reading *reading = readings_.data();
+  int32_t *offsets = offsets_.data();
+  lowest_ = INT64_MAX, highest_ = 0;
+  is_plain_ = true;
   for (const Triple &tap : sampling_.taps) {
-    for (int64_t vec = 0; vec < vecs; vec++) *to++ = reading(tap, vec);
+    for (int64_t vec = 0; vec < vecs; vec++, reading++, offsets += LANES) {
+      work_out(tap, vec, *reading, offsets);
+      lowest_ = std::min(lowest_, reading->start);
+      highest_ = std::max(highest_, reading->start);
+      is_plain_ &= reading->apart == 1;
+    }
   }
 }
 
-Columns::Reading Columns::reading(const Triple &tap, int64_t vec) const {
+void Columns::work_out(const Triple &tap, int64_t vec, Reading &reading, int32_t *offsets) const {
   const int32_t frames = sampling_.source[0], height = sampling_.source[1], width = sampling_.source[2];
   const int32_t tap_f = tap[0], tap_h = tap[1], tap_w = tap[2];
   const bool repeat = sampling_.repeat_frames;
-  Reading result;
   int32_t inside[LANES];
   for (int i = 0; i < LANES; i++) {
     const int64_t lane = vec * LANES + i;
@@ -58,45 +73,57 @@ Columns::Reading Columns::reading(const Triple &tap, int64_t vec) const {
     if (repeat) f = std::max(0, std::min(f, frames - 1));
     const bool is_inside = (image >= 0) & (f >= 0) & (f < frames) & (h >= 0) & (h < height) & (w >= 0) & (w < width);
     inside[i] = is_inside ? -1 : 0;
-    result.offsets[i] = is_inside ? image + (f * height + h) * width + w : 0;
+    offsets[i] = is_inside ? image + (f * height + h) * width + w : 0;
   }
-  std::memcpy(&result.inside, inside, sizeof(inside));
-  int lane = 0;
-  while (lane < LANES && !inside[lane]) lane++;
-  if (lane == LANES) {
-    result.kind = OUTSIDE;
-    return result;
+  std::memcpy(&reading.inside, inside, sizeof(inside));
+  reading.start = 0;
+  int first = 0;
+  while (first < LANES && !inside[first]) first++;
+  for (reading.apart = 1; reading.apart <= 2 && first < LANES; reading.apart++) {
+    reading.start = offsets[first] - first * reading.apart;
+    bool fits = true;
+    for (int i = 0; i < LANES; i++) fits &= !inside[i] | (offsets[i] == reading.start + i * reading.apart);
+    if (fits) return;
   }
-  result.start = static_cast<int64_t>(result.offsets[lane]) - lane;
-  bool is_run = true;
-  for (int i = 0; i < LANES; i++) is_run &= !inside[i] | (result.offsets[i] == result.start + i);
-  result.kind = is_run ? RUN : SCATTERED;
-  return result;
+  if (first == LANES) return;
+  reading.start = 0, reading.apart = 0;
 }
 
-inline Vec Columns::read(const Reading &reading, int64_t channel) const {
-  if (reading.kind == OUTSIDE) return Vec{};
-  const int64_t plane = points(sampling_.source), size = sampling_.images * sampling_.channels * plane;
-  const int64_t start = reading.start + channel * plane;
-  Vec values;
-  if (reading.kind == RUN && start >= 0 && start + LANES <= size) {
-    values = load(sampling_.x + start);
-  } else {
-    const float *from = sampling_.x + channel * plane;
-    float lanes[LANES];
-    for (int lane = 0; lane < LANES; lane++) lanes[lane] = from[reading.offsets[lane]];
-    values = load(lanes);
-  }
-  const VecI kept = reinterpret_cast<const VecI &>(values) & reading.inside;
+inline Vec masked(Vec values, VecI inside) {
+  const VecI kept = reinterpret_cast<const VecI &>(values) & inside;
   return reinterpret_cast<const Vec &>(kept);
 }
 
-void Columns::gather(int64_t channel, int64_t count, float *to, int64_t stride) const {
-  const int64_t taps = sampling_.tap_count();
-  for (int64_t end = channel + count; channel < end; channel++) {
-    const Reading *reading = readings_.data();
-    for (int64_t tap = 0; tap < taps; tap++, to += stride) {
-      for (int64_t vec = 0; vec < vecs_; vec++) store(to + vec * LANES, read(*reading++, channel));
+void Columns::gather(int64_t channel, int64_t count, float *to) const {
+  const int64_t plane = points(sampling_.source), size = sampling_.images * sampling_.channels * plane;
+  const int64_t readings = sampling_.tap_count() * vecs_;
+  for (int64_t end = channel + count; channel < end; channel++, to += readings * LANES) {
+    const float *from = sampling_.x + channel * plane;
+    const int64_t before = channel * plane;
+    const bool is_within = before + lowest_ >= 0 && before + highest_ + 2 * LANES <= size;
+    if (is_plain_ && is_within) {
+      const Reading *reading = readings_.data();
+      for (int64_t i = 0; i < readings; i++) store(to + i * LANES, masked(load(from + reading[i].start), reading[i].inside));
+    } else {
+      gather_near_ends(from, is_within, to);
+    }
+  }
+}
+
+// Whatever the readings are; without `is_within` only points inside are touched.
+void Columns::gather_near_ends(const float *from, bool is_within, float *to) const {
+  const int64_t readings = sampling_.tap_count() * vecs_;
+  for (int64_t i = 0; i < readings; i++, to += LANES) {
+    const Reading &reading = readings_[i];
+    if (is_within && reading.apart == 1) {
+      store(to, masked(load(from + reading.start), reading.inside));
+    } else if (is_within && reading.apart == 2) {
+      const Vec low = load(from + reading.start), high = load(from + reading.start + LANES);
+      store(to, masked(every_second(low, high, std::make_integer_sequence<int, LANES>()), reading.inside));
+    } else {
+      const int32_t *offsets = offsets_.data() + i * LANES;
+      for (int lane = 0; lane < LANES; lane++) to[lane] = from[offsets[lane]];
+      store(to, masked(load(to), reading.inside));
     }
   }
 }

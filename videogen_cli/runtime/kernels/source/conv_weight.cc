@@ -56,12 +56,13 @@ void weight_gradient(const Sampling &sampling, const float *dy, int64_t o, float
     for (int64_t first = 0; first < count; first += CHUNK) {
       const int64_t depth = std::min(CHUNK, count - first);
       place.locate(first, divided_up(depth, LANES));
-      place.gather(channel, channel_end - channel, gathered, CHUNK);
+      place.gather(channel, channel_end - channel, gathered);
+      const int64_t lda = divided_up(depth, LANES) * LANES;
       for (int64_t p = first_panel; p < panel_end; p++) {
         const int64_t width = first_vec(p + 1) - first_vec(p);
         transpose_columns(dy, o, pixels, first, depth, first_vec(p) * LANES, width * LANES, panel);
         for (int64_t row = 0; row < row_count; row += TILE_ROWS) {
-          rows_of(width, std::min<int64_t>(TILE_ROWS, row_count - row), gathered + row * CHUNK, CHUNK, 1, panel, depth,
+          rows_of(width, std::min<int64_t>(TILE_ROWS, row_count - row), gathered + row * lda, lda, 1, panel, depth,
                   sums + ((p - first_panel) * task_rows + row) * TILE_COLS, TILE_COLS, first > 0);
         }
       }
