@@ -136,6 +136,8 @@ struct Arguments {
   int64_t **shapes;
 
   float *floats(int index) const { return static_cast<float *>(data[index]); }
+  // Nothing for a tensor that was left out: an empty one is in its place.
+  const float *optional(int index) const { return dim(index, 0) ? floats(index) : nullptr; }
   const int64_t *shape(int index) const { return shapes[index]; }
   int ndim(int index) const { return ndims[index]; }
   int64_t dim(int index, int axis) const { return shapes[index][axis < 0 ? ndims[index] + axis : axis]; }
