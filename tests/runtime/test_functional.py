@@ -105,6 +105,22 @@ def layer_norm_plain(x):
     return F.layer_norm(x, None, None, 1e-5)
 
 
+def group_norm_silu(x, w, b):
+    return F.group_norm(x, 2, w, b, 1e-5, True)
+
+
+def layer_norm_modulated(x, w, b, shift, scale):
+    return F.layer_norm(x, w, b, 1e-5, shift, scale)
+
+
+def layer_norm_plain_modulated(x, shift, scale):
+    return F.layer_norm(x, None, None, 1e-5, shift, scale)
+
+
+def rms_norm_modulated(x, w, shift, scale):
+    return F.rms_norm(x, w, 1e-6, shift, scale)
+
+
 def softmax(x):
     return F.softmax(x, -1)
 
@@ -168,6 +184,12 @@ CASES = {
         lambda x, w: x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6) * w,
         [a(2, 3, 5), a(5)],
     ),
+    "rms-norm-modulated": (
+        rms_norm_modulated,
+        lambda x, w, shift, scale: x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6) * w * (1 + scale) + shift,
+        [a(2, 3, 5), a(5), a(2, 1, 5), a(2, 1, 5)],
+    ),
+    "gated-add": (F.gated_add, lambda x, gate, y: x + gate * y, [a(2, 3, 4, 5), a(2, 1, 1, 5), a(2, 3, 4, 5)]),
     "l2-normalize": (F.l2_normalize, lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True), [a(2, 3, 5)]),
     "take-row": (take_row, lambda x: x[[0, 1], [3, 0]], [a(2, 4, 3)]),
     "take": (take, lambda x: x[:, [2, 0]], [a(2, 4, 3)]),
@@ -252,6 +274,21 @@ CASES = {
         layer_norm,
         lambda x, w, b: R.layer_norm(x, w, b, 1e-5),
         [a(2, 5, 7) * 2 - 4, a(7), a(7)],
+    ),
+    "group_norm-silu": (
+        group_norm_silu,
+        lambda x, w, b: R.silu(R.group_norm(x, 2, w, b, 1e-5)),
+        [a(2, 4, 9, 8) * 2 + 1, a(4), a(4)],
+    ),
+    "layer_norm-modulated": (
+        layer_norm_modulated,
+        lambda x, w, b, shift, scale: R.layer_norm(x, w, b, 1e-5) * (1 + scale) + shift,
+        [a(2, 3, 5), a(5), a(5), a(2, 1, 5), a(2, 1, 5)],
+    ),
+    "layer_norm-plain-modulated": (
+        layer_norm_plain_modulated,
+        lambda x, shift, scale: R.layer_norm(x, 1.0, 0.0, 1e-5) * (1 + scale) + shift,
+        [a(2, 3, 5), a(1, 1, 5), a(1, 1, 5)],
     ),
     "layer_norm-plain": (layer_norm_plain, lambda x: R.layer_norm(x, 1.0, 0.0, 1e-5), [a(2, 5, 7) * 2 - 4]),
     "sigmoid": (F.sigmoid, lambda x: 1 / (1 + np.exp(-x)), [a(3, 5, 7) * 4]),

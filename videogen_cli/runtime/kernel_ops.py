@@ -5,12 +5,8 @@ What the functions mean is said in :mod:`videogen_cli.runtime.functional`.
 
 from videogen_cli.runtime.cpu_ops import (  # noqa: F401
     depthwise_conv2d,
-    gated_add,
-    group_norm,
-    layer_norm,
     leaky_relu,
     max_pool2d,
-    rms_norm,
     softmax,
     upsample_nearest,
 )
@@ -27,3 +23,4 @@ from videogen_cli.runtime.kernels.activations import (  # noqa: F401
 from videogen_cli.runtime.kernels.attention import attention  # noqa: F401
 from videogen_cli.runtime.kernels.convolution import conv2d, conv3d, conv_transpose2d  # noqa: F401
 from videogen_cli.runtime.kernels.linear import linear  # noqa: F401
+from videogen_cli.runtime.kernels.norms import gated_add, group_norm, layer_norm, rms_norm  # noqa: F401
