@@ -3,7 +3,7 @@
 // The left one, A, has block(): where elements (r, k) of a range of rows and of depth are; what is PACKED is copied to
 // `scratch` first. The right one, B, has pack(): it copies a range of depth and of columns into panels of TILE_VECS
 // vectors, the last one narrower, with zeros after the last column. Copies go by STRIP rows, which the first-level
-// cache holds until they are complete.
+// cache holds until they are complete. An Order says where in memory a row is.
 #pragma once
 
 #include "gemm.h"
@@ -15,6 +15,10 @@ constexpr int64_t STRIP = 16;
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t round_up(int64_t a, int64_t unit) { return ceil_div(a, unit) * unit; }
+
+struct InOrder {
+  int64_t place(int64_t row) const { return row; }
+};
 
 // Element (r, k) is at data[r * lda + k * step] for the TILE_ROWS rows of a tile, which begins at data + r * pitch.
 struct LeftBlock {
@@ -76,25 +80,28 @@ struct LeftColumns {
   }
 };
 
-// B row-major: element (k, c) at data[k * stride + c].
+// B row-major: element (k, c) at data[place(k) * stride + c].
+template <class Order = InOrder>
 struct RightRows {
   const float *data;
   int64_t stride;
+  Order order = {};
 
   void pack(int64_t k, int64_t depth, int64_t col, int64_t cols, float *panels) const {
     for (int64_t i = 0; i < depth; i += STRIP) {
       const int64_t strip = std::min(STRIP, depth - i);
       for (int64_t c = 0; c < cols; c += TILE_COLS) {
         const int64_t count = std::min<int64_t>(TILE_COLS, cols - c);
-        copy_panel(data + (k + i) * stride + col + c, strip, count, panels + c * depth + i * round_up(count, LANES));
+        copy_panel(k + i, strip, col + c, count, panels + c * depth + i * round_up(count, LANES));
       }
     }
   }
 
  private:
-  void copy_panel(const float *from, int64_t depth, int64_t cols, float *to) const {
+  void copy_panel(int64_t k, int64_t depth, int64_t col, int64_t cols, float *to) const {
     const int64_t whole = cols / LANES * LANES;
-    for (int64_t i = 0; i < depth; i++, from += stride) {
+    for (int64_t i = 0; i < depth; i++) {
+      const float *from = data + order.place(k + i) * stride + col;
       for (int64_t c = 0; c < whole; c += LANES, to += LANES) {
         __builtin_prefetch(from + STRIP * stride + c);
         store(to, load(from + c));
@@ -107,31 +114,34 @@ struct RightRows {
   }
 };
 
-// B column-major: element (k, c) at data[c * stride + k].
+// B column-major: element (k, c) at data[place(c) * stride + k].
+template <class Order = InOrder>
 struct RightColumns {
   const float *data;
   int64_t stride;
+  Order order = {};
 
   void pack(int64_t k, int64_t depth, int64_t col, int64_t cols, float *panels) const {
     for (int64_t c = 0; c < cols; c += LANES) {
-      const int64_t panel = c / TILE_COLS * TILE_COLS;
+      const int64_t panel = c / TILE_COLS * TILE_COLS, count = std::min<int64_t>(LANES, cols - c);
       const int64_t width = std::min<int64_t>(TILE_COLS, round_up(cols - panel, LANES));
-      const float *from = data + (col + c) * stride + k;
-      transpose_vector(from, depth, std::min<int64_t>(LANES, cols - c), panels + panel * depth + c - panel, width);
+      const float *from[LANES];
+      for (int lane = 0; lane < count; lane++) from[lane] = data + order.place(col + c + lane) * stride + k;
+      transpose_rows(from, depth, count, panels + panel * depth + c - panel, width);
     }
   }
 
  private:
-  void transpose_vector(const float *from, int64_t depth, int64_t cols, float *to, int64_t width) const {
+  static void transpose_rows(const float *const *from, int64_t depth, int64_t count, float *to, int64_t width) {
     const int64_t whole = depth / LANES * LANES;
     for (int64_t i = 0; i < whole; i += LANES) {
       Vec block[LANES];
-      for (int c = 0; c < LANES; c++) block[c] = c < cols ? load(from + c * stride + i) : Vec{};
+      for (int lane = 0; lane < LANES; lane++) block[lane] = lane < count ? load(from[lane] + i) : Vec{};
       transpose(block);
-      for (int c = 0; c < LANES; c++) store(to + (i + c) * width, block[c]);
+      for (int lane = 0; lane < LANES; lane++) store(to + (i + lane) * width, block[lane]);
     }
     for (int64_t i = whole; i < depth; i++) {
-      for (int c = 0; c < LANES; c++) to[i * width + c] = c < cols ? from[c * stride + i] : 0.0f;
+      for (int lane = 0; lane < LANES; lane++) to[i * width + lane] = lane < count ? from[lane][i] : 0.0f;
     }
   }
 };
