@@ -18,7 +18,7 @@ from videogen_cli.runtime.kernels.compiler import FLAGS, NATIVE, CompileError, C
 from videogen_cli.runtime.kernels.compiler import sources as read_sources
 
 SWITCH = "VGEN_KERNELS"
-ADVICE = "Install a C++ compiler with OpenMP (Debian, Ubuntu: apt install g++), then run 'vgen doctor'."
+ADVICE = "Install a C++ compiler (Debian, Ubuntu: apt install g++), then run 'vgen doctor'."
 PREBUILT = Path(__file__).with_name("prebuilt")
 _OFF, _ON = ("off", "0", "false", "no"), ("on", "1", "true", "yes")
 

@@ -19,7 +19,7 @@ from videogen_cli.runtime.host import allowed_cpus
 
 SOURCE = Path(__file__).with_name("source")
 # No -ffast-math, which loses NaN; what it is wanted for here are fused multiply-adds and selects without branches.
-FLAGS = ("-std=c++17", "-O3", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-pthread", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 # The name that GCC and Clang both know, on each architecture, for "this CPU".
 NATIVE = "-mcpu=native" if platform.machine() == "aarch64" else "-march=native"
 _COMMANDS = ("g++", "c++", "clang++")

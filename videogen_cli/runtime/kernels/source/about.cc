@@ -11,7 +11,6 @@ VGEN_KERNEL(vgen_exponentials) {
   const float *x = args.floats(0);
   float *y = args.floats(1);
   const int64_t size = args.size(0), vectors = size / LANES, done = vectors * LANES;
-#pragma omp parallel for num_threads(threads_for(size)) schedule(static)
   for (int64_t v = 0; v < vectors; v++) store(y + v * LANES, exp(load(x + v * LANES)));
   store_part(y + done, exp(load_part(x + done, size - done)), size - done);
 }

@@ -160,10 +160,9 @@ VGEN_KERNEL(attention_forward) {
   const int64_t room = Room::floats(sizes.dim, block);
   const int threads = vgen::threads_for(rows * sizes.keys * sizes.dim, 1 << 16);
   vgen::Scratch scratch(threads * room);
-#pragma omp parallel for num_threads(threads) schedule(guided)
-  for (int64_t task = 0; task < sizes.batch * sizes.heads * blocks; task++) {
+  vgen::parallel(sizes.batch * sizes.heads * blocks, threads, [&](int64_t task, int thread) {
     const int64_t pair = task / blocks, first = task % blocks * block;
     attend(problem, pair / sizes.heads, pair % sizes.heads, first, std::min(block, sizes.queries - first),
-           Room(scratch.get() + omp_get_thread_num() * room, sizes.dim, block));
-  }
+           Room(scratch.get() + thread * room, sizes.dim, block));
+  });
 }

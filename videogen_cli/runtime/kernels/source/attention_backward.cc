@@ -178,9 +178,8 @@ VGEN_KERNEL(attention_backward) {
   const int64_t room = Room::floats(sizes);
   const int64_t dq_floats = sizes.group() * sizes.queries * Panels(sizes.dim).vecs * vgen::LANES;
   vgen::Scratch scratch(threads * room), dq((parts > 1 ? tasks : threads) * dq_floats);
-#pragma omp parallel for num_threads(threads) schedule(guided)
-  for (int64_t index = 0; index < tasks; index++) {
-    const int64_t pair = index / parts, part = index % parts, thread = omp_get_thread_num();
+  vgen::parallel(tasks, threads, [&](int64_t index, int thread) {
+    const int64_t pair = index / parts, part = index % parts;
     const Room own(scratch.get() + thread * room, sizes.dim);
     float *own_dq = dq.get() + (parts > 1 ? index : thread) * dq_floats;
     Task task(problem, pair / sizes.kv_heads, pair % sizes.kv_heads, own, own_dq);
@@ -189,7 +188,7 @@ VGEN_KERNEL(attention_backward) {
       task.visit(panels.first(panel), panels.size(panel), panels.width(panel), panel == first);
     }
     if (parts == 1) write_dq(problem, pair, own_dq, 1, 0);
-  }
+  });
   for (int64_t pair = 0; pair < pairs && parts > 1; pair++) {
     write_dq(problem, pair, dq.get() + pair * parts * dq_floats, parts, dq_floats);
   }

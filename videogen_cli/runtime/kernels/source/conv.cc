@@ -116,9 +116,7 @@ void convolve(const Sampling &sampling, const Weights &weights, const Target &ta
   const int64_t gathered_size = chunk * taps * TILE_COLS, sums_size = task_panels * task_rows * TILE_COLS;
   Scratch scratch(team * (gathered_size + sums_size));
   std::vector<Columns> columns(team * task_panels, Columns(sampling, TILE_VECS));
-#pragma omp parallel for num_threads(team) schedule(dynamic)
-  for (int64_t index = 0; index < tasks.columns * tasks.rows; index++) {
-    const int thread = omp_get_thread_num();
+  parallel(tasks.columns * tasks.rows, team, [&](int64_t index, int thread) {
     float *gathered = scratch.get() + thread * (gathered_size + sums_size), *sums = gathered + gathered_size;
     const int64_t across = index % tasks.columns, down = index / tasks.columns;
     const Task task{sampling,
@@ -134,7 +132,7 @@ void convolve(const Sampling &sampling, const Weights &weights, const Target &ta
                     std::min(weights.rows, part(blocks, tasks.rows, down + 1) * TILE_ROWS)};
     task.multiply(columns.data() + thread * task_panels, gathered, sums);
     task.finish(sums);
-  }
+  });
 }
 
 // A convolution whose gradient is asked for: of weights (o, c, kernel), from the gradient dy of its output.

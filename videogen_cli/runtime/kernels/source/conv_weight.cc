@@ -41,9 +41,7 @@ void weight_gradient(const Sampling &sampling, const float *dy, int64_t o, float
   const int64_t scratch_size = gathered_size + panel_size + task_panels * task_rows * TILE_COLS;
   Scratch scratch(team * scratch_size);
   std::vector<Columns> places(team, Columns(sampling, CHUNK / LANES));
-#pragma omp parallel for num_threads(team) schedule(dynamic)
-  for (int64_t task = 0; task < tasks.columns * tasks.rows; task++) {
-    const int thread = omp_get_thread_num();
+  parallel(tasks.columns * tasks.rows, team, [&](int64_t task, int thread) {
     float *gathered = scratch.get() + thread * scratch_size, *panel = gathered + gathered_size;
     float *sums = panel + panel_size;
     Columns &place = places[thread];
@@ -75,7 +73,7 @@ void weight_gradient(const Sampling &sampling, const float *dy, int64_t o, float
         for (int64_t row = 0; row < row_count; row++) to[row] = from[row * TILE_COLS];
       }
     }
-  }
+  });
 }
 
 // The sum of `count` floats: vectors in float32 over stretches, stretches in float64.
@@ -110,12 +108,11 @@ VGEN_KERNEL(convolution_weight) {
 // dy (b c ...) -> its sum over all but channels
 VGEN_KERNEL(channel_sums) {
   const int64_t images = args.dim(0, 0), channels = args.dim(0, 1), plane = args.size(0) / (images * channels);
-#pragma omp parallel for num_threads(threads_for(args.size(0))) schedule(static)
-  for (int64_t channel = 0; channel < channels; channel++) {
+  parallel(channels, threads_for(args.size(0)), [&](int64_t channel, int) {
     double total = 0;
     for (int64_t image = 0; image < images; image++) {
       total += sum_of(args.floats(0) + (image * channels + channel) * plane, plane);
     }
     args.floats(1)[channel] = static_cast<float>(total);
-  }
+  });
 }

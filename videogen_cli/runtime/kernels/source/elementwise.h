@@ -5,6 +5,9 @@
 
 namespace vgen {
 
+// Of each thread: several, so that one that is held up holds up little.
+constexpr int RANGES = 4;
+
 // One vector's place in a row of floats: LANES of them, or at the end of the row the `count` that are left.
 template <bool WHOLE>
 struct Part {
@@ -31,24 +34,22 @@ inline void each_part(int64_t size, Body body) {
   if (offset < size) body(Part<false>{offset, size - offset});
 }
 
-// The same in parallel; every thread has one contiguous range.
+// body(index) for every index below `count`; threads take contiguous ranges of them.
+template <class Body>
+inline void in_parallel(int64_t count, int threads, Body body) {
+  const int64_t ranges = threads > 1 ? std::min<int64_t>(count, RANGES * threads) : 1;
+  parallel(ranges, threads, [&](int64_t range, int) {
+    const int64_t end = count * (range + 1) / ranges;
+    for (int64_t index = count * range / ranges; index < end; index++) body(index);
+  });
+}
+
+// body(part) for every part of a row, in parallel.
 template <class Body>
 inline void each_part_in_parallel(int64_t size, Body body) {
   const int64_t vectors = size / LANES;
-#pragma omp parallel for num_threads(threads_for(size)) schedule(static)
-  for (int64_t v = 0; v < vectors; v++) body(Part<true>{v * LANES, LANES});
+  in_parallel(vectors, threads_for(size), [=](int64_t vector) { body(Part<true>{vector * LANES, LANES}); });
   if (size % LANES) body(Part<false>{vectors * LANES, size % LANES});
-}
-
-// body(index) for every index below `count`; every thread has one contiguous range.
-template <class Body>
-inline void in_parallel(int64_t count, int threads, Body body) {
-  if (threads <= 1) {
-    for (int64_t index = 0; index < count; index++) body(index);
-    return;
-  }
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t index = 0; index < count; index++) body(index);
 }
 
 // out[i] = function(inputs[i]...) for tensors of equal size.

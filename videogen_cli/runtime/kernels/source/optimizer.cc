@@ -106,11 +106,10 @@ VGEN_KERNEL(squared_norm) {
   const std::vector<Chunk> chunks = chunks_of(args, 0, count);
   const int64_t pieces = chunks.size();
   std::vector<double> sums(pieces);
-#pragma omp parallel for num_threads(threads_for(numbers_in(chunks))) schedule(dynamic, 4)
-  for (int64_t piece = 0; piece < pieces; piece++) {
+  parallel(pieces, threads_for(numbers_in(chunks)), [&](int64_t piece, int) {
     const Chunk &chunk = chunks[piece];
     sums[piece] = squared_length(args.floats(chunk.tensor) + chunk.begin, chunk.size);
-  }
+  });
   double total = 0;
   for (double sum : sums) total += sum;
   args.floats(count)[0] = static_cast<float>(total);
@@ -126,8 +125,7 @@ VGEN_KERNEL(adamw) {
   const int gradients = 3, weights = gradients + count, state = weights + count;
   const std::vector<Chunk> chunks = chunks_of(args, gradients, count);
   const int64_t pieces = chunks.size();
-#pragma omp parallel for num_threads(threads_for(numbers_in(chunks))) schedule(dynamic, 4)
-  for (int64_t piece = 0; piece < pieces; piece++) {
+  parallel(pieces, threads_for(numbers_in(chunks)), [&](int64_t piece, int) {
     const Chunk &chunk = chunks[piece];
     const Place at = {args.floats(gradients + chunk.tensor) + chunk.begin,
                       args.floats(weights + chunk.tensor) + chunk.begin,
@@ -135,5 +133,5 @@ VGEN_KERNEL(adamw) {
                       args.floats(state + 1) + chunk.place,
                       averages ? args.floats(state + 2) + chunk.place : nullptr};
     advance_all(at, chunk.size, step, own[2 * chunk.tensor], own[2 * chunk.tensor + 1]);
-  }
+  });
 }

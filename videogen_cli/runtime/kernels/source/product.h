@@ -110,12 +110,11 @@ template <class A, class B, class Finish>
 void product(int64_t rows, int64_t cols, int64_t depth, const A &a, const B &b, const Finish &finish) {
   const Plan plan(rows, cols, depth, A::PACKED);
   Scratch scratch(plan.parts() * plan.floats());
-#pragma omp parallel for num_threads(plan.parts()) schedule(static, 1)
-  for (int64_t part = 0; part < plan.parts(); part++) {
+  parallel(plan.parts(), plan.parts(), [&](int64_t part, int) {
     const Range part_rows = share(rows, TILE_ROWS, plan.row_parts, part / plan.col_parts);
     const Range part_cols = share(cols, LANES, plan.col_parts, part % plan.col_parts);
     multiply_part(plan, part_rows, part_cols, depth, a, b, finish, scratch.get() + part * plan.floats());
-  }
+  });
 }
 
 }  // namespace vgen

@@ -10,7 +10,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <omp.h>
+#include <sched.h>
+
+#include "parallel.h"
 
 namespace vgen {
 
@@ -97,12 +99,17 @@ inline Vec exp(Vec x) {
 
 inline Vec sigmoid(Vec x) { return 1.0f / (1.0f + exp(-x)); }
 
+inline int allowed_processors() {
+  cpu_set_t allowed;
+  return sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
+}
+
 // How many threads kernels use: OMP_NUM_THREADS, which the command line sets from affinity and quota.
 inline int threads() {
   static const int count = [] {
     const char *asked = std::getenv("OMP_NUM_THREADS");
     const int number = asked ? std::atoi(asked) : 0;
-    return number > 0 ? number : omp_get_num_procs();
+    return number > 0 ? number : allowed_processors();
   }();
   return count;
 }
