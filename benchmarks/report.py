@@ -14,7 +14,9 @@ class Results:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.runs: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        kept = json.loads(file.read_text()) if file.exists() else {}
+        self.runs: dict[str, Any] = kept.get("runs", {})
+        self.library: list[dict[str, Any]] = kept.get("library", [])
 
     def describe(self, kernels: str, machine: dict[str, Any]) -> None:
         """Note what the following rows are measured on."""
@@ -24,7 +26,15 @@ class Results:
         """Keep a row, in the file too."""
         rows = self.runs[kernels]["rows"]
         rows[:] = [old for old in rows if _key(old) != _key(row)] + [row]
-        self.file.write_text(json.dumps(self.runs, indent=1) + "\n")
+        self._save()
+
+    def add_library(self, row: dict[str, Any]) -> None:
+        """Keep a comparison of a peer with a library's module, in the file too."""
+        self.library[:] = [old for old in self.library if old["what"] != row["what"]] + [row]
+        self._save()
+
+    def _save(self) -> None:
+        self.file.write_text(json.dumps({"runs": self.runs, "library": self.library}, indent=1) + "\n")
 
     def peak(self, kernels: str) -> float:
         """Return the most FLOP/s that any side reached in the products that stand for the machine's peak; 0 if none."""
@@ -67,10 +77,22 @@ def line(row: dict[str, Any], peak: float) -> str:
     return f"{label:44s}{times}{ratio(row):7.2f}{shares(row, peak):>13s}{beyond}{row['error']:9.0e}"
 
 
+def library_line(row: dict[str, Any]) -> str:
+    """Return a comparison of a peer with a library's module as a row of a table."""
+    times = f"{spread(row['peer'])} | {spread(row['library'])} | {row['peer']['median'] / row['library']['median']:.2f}"
+    return f"| {row['what']} | {row['library_class']} | {times} | {row['error']:.0e} |"
+
+
+def _library(results: Results) -> str:
+    heads = "| | library's class | peer ms | library ms | ratio | outputs differ |\n|---|---|---|---|---|---|"
+    return "\n".join([heads, *map(library_line, results.library)])
+
+
 def write(results: Results, docs: Path) -> None:
     """Rewrite what stands between the markers of docs/performance.md, and the plot beside it."""
     page = docs / "performance.md"
     bodies = {"machine": _machine(results), "models": _table(results, "models"), "ops": _table(results, "ops")}
+    bodies["library"] = _library(results)
     text = page.read_text()
     for name, body in bodies.items():
         begin, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"

@@ -35,7 +35,7 @@ def main(suites: list[str] | None = None) -> None:
     options = Options(
         threads=asked.threads,
         repeats=QUICK_REPEATS if asked.quick else asked.repeats,
-        cores=tuple(int(core) for core in asked.cores.split(",") if core),
+        cores=asked.cores,
         lock=asked.lock,
     )
     results = report.Results(asked.json)
@@ -65,13 +65,22 @@ def _arguments(suites: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_REPEATS} repeats")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--cores", default="", help="pin timed calls to these, such as 2,3")
-    parser.add_argument("--lock", type=Path, help="hold this lock file while timing")
-    parser.add_argument("--json", type=Path, default=ROOT / "docs" / "performance.json", help="results, added to")
-    parser.add_argument("--no-docs", action="store_true", help="print only")
+    add_where(parser)
     asked = parser.parse_args(None if suites is None else sys.argv[1:])
     asked.suites = suites or asked.suites or ["ops", "models"]
     return asked
+
+
+def add_where(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where to run and where results go."""
+    parser.add_argument("--cores", default=(), type=_numbers, help="pin timed calls to these, such as 2,3")
+    parser.add_argument("--lock", type=Path, help="hold this lock file while timing")
+    parser.add_argument("--json", type=Path, default=ROOT / "docs" / "performance.json", help="results, added to")
+    parser.add_argument("--no-docs", action="store_true", help="print, and write the JSON file only")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
 
 
 def _measured(suite: str, asked: argparse.Namespace, options: Options) -> Any:
@@ -100,10 +109,13 @@ def _row(suite: str, case: Any, found: dict[str, Any]) -> dict[str, Any]:
     """Return what is kept of a measurement."""
     row = {"suite": suite, "name": case.name, "phase": case.phase, "what": getattr(case, "what", case.name)}
     for side in SIDES:
-        seconds = found[side]["seconds"]
-        row[side] = {"median": median(seconds), "least": min(seconds), "most": max(seconds), "repeats": len(seconds)}
-        row[side] |= {key: found[side][key] for key in ("before_mb", "peak_mb")}
+        row[side] = summary(found[side]["seconds"]) | {key: found[side][key] for key in ("before_mb", "peak_mb")}
     return row | {"flops": found["torch"]["flops"], "error": disagreement(found)}
+
+
+def summary(seconds: list[float]) -> dict[str, Any]:
+    """Return what is kept of a case's repetitions."""
+    return {"median": median(seconds), "least": min(seconds), "most": max(seconds), "repeats": len(seconds)}
 
 
 if __name__ == "__main__":

@@ -26,31 +26,27 @@ def prepare(case: Any) -> Prepared:
     return _forward(case) if case.phase == FORWARD else _step(case)
 
 
-def _network(case: Model) -> Any:
+def network(case: Model) -> Any:
+    """Return a case's part of its network, with the weights it has on both sides."""
     from measured_cells import PARTS
 
-    network = case.build(lambda factory, params: factory(params))
-    fill(network)
-    return PARTS[case.part](network)
-
-
-def fill(network: torch.nn.Module) -> None:
-    """Give every parameter the values that belong to its name."""
+    whole = case.build(lambda factory, params: factory(params))
     with torch.no_grad():
-        for name, parameter in network.named_parameters():
+        for name, parameter in whole.named_parameters():
             parameter.copy_(torch.from_numpy(np.asarray(draw_parameter(name, tuple(parameter.shape)))))
+    return PARTS[case.part](whole)
 
 
 def _forward(case: Model) -> Prepared:
-    network = _network(case).eval()
+    part = network(case).eval()
     tensors = [torch.from_numpy(array) for array in case.arrays()]
 
     def call() -> torch.Tensor:
         with torch.inference_mode():
-            return network(*tensors)
+            return part(*tensors)
 
     with torch.no_grad():
-        flops = torch_backend.count_flops(lambda: network(*tensors))
+        flops = torch_backend.count_flops(lambda: part(*tensors))
     return lambda: [call().numpy()], call, flops
 
 
@@ -61,7 +57,7 @@ def _optimizer(parameters: Any) -> torch.optim.Optimizer:
 def _step(case: Model) -> Prepared:
     from measured_cells import SquareLoss
 
-    loss_of = SquareLoss(_network(case))
+    loss_of = SquareLoss(network(case))
     tensors = [torch.from_numpy(array) for array in case.arrays()]
     optimizer = _optimizer(loss_of.parameters())
 
