@@ -9,11 +9,12 @@ import mindspore as ms
 import numpy as np
 
 from videogen_cli.config import TrainConfig
+from videogen_cli.runtime.context import started
 from videogen_cli.train.layout import Parts, lay_out
 from videogen_cli.train.objective import Objective
 from videogen_cli.train.optimizer import hyperparameters, make_optimizer
 from videogen_cli.train.parallel import Ranks
-from videogen_cli.train.step import Backward
+from videogen_cli.train.step import Backward, recompute_blocks
 
 
 class Engine:
@@ -25,6 +26,8 @@ class Engine:
     def __init__(self, objective: Objective, config: TrainConfig, ranks: Ranks) -> None:
         self.config, self.ranks = config, ranks
         self.layout, parameters = lay_out(objective.trainable)
+        if (started() or {}).get("recompute"):
+            recompute_blocks(objective.loss)
         self.optimizer = make_optimizer(config, self.layout, parameters)
         self.backward: Any = Backward(objective.loss, parameters, flat=self.optimizer.flat)
         objective.loss.set_train()

@@ -10,7 +10,7 @@ from typing import Any
 import mindspore as ms
 from mindspore import ops
 
-from videogen_cli.runtime.cells import Cell
+from videogen_cli.runtime.cells import Cell, CellList
 
 _cast, _concat, _each, _reshape = ops.Cast(), ops.Concat(), ops.HyperMap(), ops.Reshape()
 
@@ -57,3 +57,17 @@ class Backward(Cell):
         if self.flat:
             return _concat(_each(_flatten, gradients)), stats
         return gradients, stats
+
+
+def recompute_blocks(cell: Any) -> None:
+    """Let backward compute the insides of a network's blocks again, so that only what passes between them is kept.
+
+    Chen et al., "Training Deep Nets with Sublinear Memory Cost" (arXiv 1604.06174). Blocks are the cells of the
+    outermost lists in ``cell``; values stay the same to the last bit.
+    """
+    for child in cell.cells():
+        if isinstance(child, CellList):
+            for block in child:
+                block.recompute()
+        else:
+            recompute_blocks(child)
