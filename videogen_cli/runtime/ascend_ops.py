@@ -13,7 +13,16 @@ import mindspore as ms
 import mindspore.mint.nn.functional
 from mindspore import mint, ops
 
-from videogen_cli.runtime.compositions import added, gated_add, modulated, rms_norm, spread_heads, swiglu  # noqa: F401
+from videogen_cli.runtime.compositions import (  # noqa: F401
+    added,
+    gated_add,
+    images_of,
+    modulated,
+    rms_norm,
+    spread_heads,
+    swiglu,
+    tokens_of,
+)
 from videogen_cli.runtime.context import started
 
 _NAMES = {"fp32": ms.float32, "fp16": ms.float16, "bf16": ms.bfloat16}
@@ -26,6 +35,16 @@ _fn: Any = mindspore.mint.nn.functional
 def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None) -> Any:
     """Multiply in the compute dtype."""
     return added(_fn.linear(x.astype(DTYPE), weight.astype(DTYPE), _cast(bias)), residual)
+
+
+def linear_from_channels(x: Any, weight: Any, bias: Any = None, frames: int = 0) -> Any:
+    """Transpose first."""
+    return linear(tokens_of(x, frames), weight, bias)
+
+
+def linear_to_channels(x: Any, weight: Any, bias: Any, residual: Any, frames: int = 0) -> Any:
+    """Transpose after."""
+    return images_of(linear(x, weight, bias), residual.shape, frames) + residual
 
 
 def conv2d(

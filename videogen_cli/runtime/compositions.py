@@ -15,6 +15,22 @@ def added(x: Any, residual: Any) -> Any:
     return x if residual is None else x + residual
 
 
+def tokens_of(images: Any, frames: int) -> Any:
+    """Return the pixels of (n c ...) as (n p c), or with ``frames`` f, for n = (b f), as ((b p) f c)."""
+    n, c = images.shape[:2]
+    if frames == 0:
+        return images.reshape(n, c, -1).swapaxes(1, 2)
+    return images.reshape(n // frames, frames, c, -1).transpose(0, 3, 1, 2).reshape(-1, frames, c)
+
+
+def images_of(tokens: Any, shape: Any, frames: int) -> Any:
+    """Return what :func:`tokens_of` made tokens of; ``shape`` (n c ...) is that of the images."""
+    n, c = shape[:2]
+    if frames == 0:
+        return tokens.swapaxes(1, 2).reshape(shape)
+    return tokens.reshape(n // frames, -1, frames, c).transpose(0, 2, 3, 1).reshape(shape)
+
+
 def modulated(x: Any, shift: Any, scale: Any) -> Any:
     """Return ``x (1 + scale) + shift``, or ``x`` where there are none."""
     return x if shift is None else x * (1.0 + scale) + shift

@@ -11,7 +11,16 @@ from typing import Any
 import mindspore.ops
 from mindspore import nn
 
-from videogen_cli.runtime.compositions import added, gated_add, modulated, rms_norm, spread_heads, swiglu  # noqa: F401
+from videogen_cli.runtime.compositions import (  # noqa: F401
+    added,
+    gated_add,
+    images_of,
+    modulated,
+    rms_norm,
+    spread_heads,
+    swiglu,
+    tokens_of,
+)
 from videogen_cli.runtime.cpu_conv import convolution, transposed_convolution
 from videogen_cli.runtime.cpu_norm import group_norm_cell
 
@@ -32,6 +41,16 @@ def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None) -> Any:
     if bias is not None:
         out = out + bias
     return added(out.reshape((*x.shape[:-1], weight.shape[0])), residual)
+
+
+def linear_from_channels(x: Any, weight: Any, bias: Any = None, frames: int = 0) -> Any:
+    """Transpose first."""
+    return linear(tokens_of(x, frames), weight, bias)
+
+
+def linear_to_channels(x: Any, weight: Any, bias: Any, residual: Any, frames: int = 0) -> Any:
+    """Transpose after."""
+    return images_of(linear(x, weight, bias), residual.shape, frames) + residual
 
 
 def conv2d(

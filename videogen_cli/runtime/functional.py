@@ -7,6 +7,10 @@ or on CPU :mod:`.kernel_ops` where there are compiled kernels and :mod:`.cpu_ops
 
 ``linear(x, weight, bias=None, residual=None)``
     x (... i) times weight (o i) transposed, plus bias (o), plus residual (... o): (... o).
+``linear_from_channels(x, weight, bias=None, frames=0)``
+    the same for the pixels of images x (n i ...): tokens (n p o); with ``frames`` f, for n = (b f): ((b p) f o).
+``linear_to_channels(x, weight, bias, residual, frames=0)``
+    the same for tokens x (n p i), or with ``frames`` f ((b p) f i), as images plus residual (n o ...): (n o ...).
 ``conv2d(x, weight, bias=None, stride=1, padding=(top, bottom, left, right), dilation=1, residual=None)``
     x (b c h w), weight (o c kh kw), zeros around, taps ``dilation`` apart, plus residual: (b o h' w').
 ``depthwise_conv2d(x, weight, padding=(top, bottom, left, right))``
@@ -81,6 +85,7 @@ if REAL:
     conv_transpose2d, depthwise_conv2d = _target_ops.conv_transpose2d, _target_ops.depthwise_conv2d
     exp, sigmoid, tanh, swiglu = _target_ops.exp, _target_ops.sigmoid, _target_ops.tanh, _target_ops.swiglu
     linear, upsample_nearest = _target_ops.linear, _target_ops.upsample_nearest
+    linear_from_channels, linear_to_channels = _target_ops.linear_from_channels, _target_ops.linear_to_channels
 
     _matmul_tb = ops.MatMul(transpose_b=True)
 

@@ -23,4 +23,5 @@ from videogen_cli.runtime.kernels.activations import (  # noqa: F401
 from videogen_cli.runtime.kernels.attention import attention  # noqa: F401
 from videogen_cli.runtime.kernels.convolution import conv2d, conv3d, conv_transpose2d  # noqa: F401
 from videogen_cli.runtime.kernels.linear import linear  # noqa: F401
+from videogen_cli.runtime.kernels.linear_channels import linear_from_channels, linear_to_channels  # noqa: F401
 from videogen_cli.runtime.kernels.norms import gated_add, group_norm, layer_norm, rms_norm  # noqa: F401
