@@ -26,8 +26,7 @@ struct Images {
 void add_rows(const float *values, int64_t rows, int64_t cols, float *totals) {
   Scratch partial(cols);
   const int parts = threads_for(rows * cols);
-#pragma omp parallel for num_threads(parts) schedule(static, 1)
-  for (int part = 0; part < parts; part++) {
+  parallel(parts, parts, [&](int64_t part, int) {
     const Range range = share(cols, LANES, parts, part);
     float *sums = partial.get();
     std::fill(totals + range.first, totals + range.end, 0.0f);
@@ -38,7 +37,7 @@ void add_rows(const float *values, int64_t rows, int64_t cols, float *totals) {
       }
       for (int64_t c = range.first; c < range.end; c++) totals[c] += sums[c];
     }
-  }
+  });
 }
 
 }  // namespace
