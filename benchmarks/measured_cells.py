@@ -71,6 +71,14 @@ def linear(x: Any, weight: Any, bias: Any) -> Any:
     return F.linear(x, weight, bias)
 
 
+def linear_from_channels(x: Any, weight: Any, bias: Any) -> Any:
+    return F.linear_from_channels(x, weight, bias)
+
+
+def linear_to_channels(x: Any, weight: Any, bias: Any, residual: Any) -> Any:
+    return F.linear_to_channels(x, weight, bias, residual)
+
+
 def conv2d(x: Any, weight: Any, bias: Any) -> Any:
     edge = weight.shape[2] // 2
     return F.conv2d(x, weight, bias, 1, (edge, edge, edge, edge))

@@ -78,6 +78,15 @@ def _cases() -> list[Operation]:
         described[f"conv {name}"] = (function, x, weight, weight[:1])
     for rows, i, o in _LINEARS:
         described[f"linear {rows}x{i} to {o}"] = ("linear", (rows, i), (o, i), (o,))
+    width = (320, 320)
+    described["linear from channels 8x320x16x16"] = ("linear_from_channels", (8, 320, 16, 16), width, (320,))
+    described["linear to channels 8x320x16x16"] = (
+        "linear_to_channels",
+        (8, 256, 320),
+        width,
+        (320,),
+        (8, 320, 16, 16),
+    )
     for name, (function, q, k) in _ATTENTIONS.items():
         described[f"attention {name}"] = (function, q, k, k)
     described["attention masked 1x120, 64 heads"] = ("attention_masked", *((1, 120, 4096),) * 3, (1, 64, 120, 120))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from pathlib import Path
 from statistics import median
@@ -23,6 +22,8 @@ sys.path.insert(0, str(ROOT))
 import report  # noqa: E402
 from harness import LIMIT, SIDES, CaseError, Options, disagreement, fits, measure, measure_apart, sides  # noqa: E402
 from machine import describe  # noqa: E402
+
+from videogen_cli.runtime.kernels.build import library  # noqa: E402
 
 QUICK_REPEATS = 3
 OPS_GIGABYTES = 4.0
@@ -39,7 +40,7 @@ def main(suites: list[str] | None = None) -> None:
         lock=asked.lock,
     )
     results = report.Results(asked.json)
-    kernels = "off" if os.environ.get("VGEN_KERNELS") == "off" else "on"
+    kernels = "on" if library().path else "off"
     results.describe(kernels, describe(options.threads, options.cores))
     wrong = []
     for suite in asked.suites:

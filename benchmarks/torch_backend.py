@@ -70,6 +70,24 @@ def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None) -> Any:
     return _added(tf.linear(x, weight, bias), residual)
 
 
+def linear_from_channels(x: Any, weight: Any, bias: Any = None, frames: int = 0) -> Any:
+    pixels = x.flatten(2)
+    if frames:
+        tokens = pixels.unflatten(0, (-1, frames)).permute(0, 3, 1, 2).flatten(0, 1)
+    else:
+        tokens = pixels.transpose(1, 2)
+    return tf.linear(tokens, weight, bias)
+
+
+def linear_to_channels(x: Any, weight: Any, bias: Any, residual: Any, frames: int = 0) -> Any:
+    x = tf.linear(x, weight, bias)
+    if frames:
+        images = x.unflatten(0, (len(residual) // frames, -1)).permute(0, 2, 3, 1)
+    else:
+        images = x.transpose(1, 2)
+    return images.reshape(residual.shape) + residual
+
+
 def conv2d(
     x: Any,
     weight: Any,
@@ -171,8 +189,10 @@ def upsample_nearest(x: Any, factor: int = 2) -> Any:
 
 
 def attention(q: Any, k: Any, v: Any, heads: int, mask: Any = None, scale: Any = None) -> Any:
-    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (q, k, v))
-    return tf.scaled_dot_product_attention(q, k, v, mask, scale=scale).transpose(1, 2).flatten(2)
+    width = q.shape[-1] // heads
+    q, k, v = (part.unflatten(-1, (-1, width)).transpose(1, 2) for part in (q, k, v))
+    shared = k.shape[1] < heads
+    return tf.scaled_dot_product_attention(q, k, v, mask, scale=scale, enable_gqa=shared).transpose(1, 2).flatten(2)
 
 
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
