@@ -32,6 +32,11 @@ def _images(tokens, frames, pixels):
     return tokens.reshape(b, pixels, frames, c).transpose(0, 2, 3, 1).reshape(-1, c, pixels)
 
 
+def _floats(rng, *shape):
+    """Positive numbers: sums that cancel would be of any relative error."""
+    return rng.random(shape, np.float32) + np.float32(0.5)
+
+
 class _Layer:
     """Random images (n i p) and (n o p), weight and bias; single pixels, samples shorter and longer than a vector."""
 
@@ -42,10 +47,10 @@ class _Layer:
         if rng.random() < 0.2:
             inputs = int(rng.integers(300, 800))
         n = max(1, self.frames) * int(rng.integers(1, 4))
-        self.inputs = rng.standard_normal((n, inputs, self.pixels), np.float32)
-        self.outputs = rng.standard_normal((n, outputs, self.pixels), np.float32)
-        self.weight = rng.standard_normal((outputs, inputs), np.float32)
-        self.bias = rng.standard_normal(outputs, np.float32) if rng.random() < 0.5 else ()
+        self.inputs = _floats(rng, n, inputs, self.pixels)
+        self.outputs = _floats(rng, n, outputs, self.pixels)
+        self.weight = _floats(rng, outputs, inputs)
+        self.bias = _floats(rng, outputs) if rng.random() < 0.5 else ()
 
     def tokens(self):
         """Return the output as tokens."""

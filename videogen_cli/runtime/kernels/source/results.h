@@ -10,12 +10,13 @@ inline void finish_row(float *out, const float *sums, int64_t count, float const
                        const float *residual) {
   for (int64_t i = 0; i < count; i += LANES) {
     const int64_t left = count - i;
-    Vec values = load(sums + i) + constant;
     if (left >= LANES) {
+      Vec values = load(sums + i) + constant;
       if (bias) values += load(bias + i);
       if (residual) values += load(residual + i);
       store(out + i, values);
     } else {
+      Vec values = load_part(sums + i, left) + constant;
       if (bias) values += load_part(bias + i, left);
       if (residual) values += load_part(residual + i, left);
       store_part(out + i, values, left);
