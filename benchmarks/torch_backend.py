@@ -239,8 +239,8 @@ def count_flops(call: Any) -> int:
     """Return the floating-point operations of matrix products, convolutions and attentions in ``call()``."""
     aten = torch.ops.aten
     attentions = {
-        aten._scaled_dot_product_flash_attention_for_cpu.default: _attention_flops,
-        aten._scaled_dot_product_flash_attention_for_cpu_backward.default: _attention_backward_flops,
+        aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
     }
     with FlopCounterMode(display=False, custom_mapping=attentions) as counter:
         call()
