@@ -23,6 +23,7 @@ SIDES = ("vgen", "torch")
 # MindSpore tries numbers of threads in the first calls, of which preparing a case made two already.
 WARM_UP_CALLS, WARM_UP_SECONDS = 8, 1.0
 HOLD_SECONDS = 15
+DISTURBED, SHORT_SECONDS = 0.05, 0.5  # share of the cores' time, which the kernel counts in hundredths of a second
 LIMIT = 1.5  # times the memory that a case should need: then its process is ended
 WATCH_SECONDS = 0.1
 SPARE_GIGABYTES = 3.0  # of memory, that a benchmark leaves alone
@@ -95,6 +96,21 @@ class Side:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(int(thread), self.options.cores)
 
+    def timed(self, calls: int) -> tuple[float, float]:
+        """Return seconds per call, and the share of the cores' time that others took meanwhile (0 if not pinned)."""
+        before, began = self._others(), time.monotonic()
+        seconds = self.ask("run", calls=calls)["seconds"]
+        capacity = (time.monotonic() - began) * max(1, len(self.options.cores))
+        return seconds, (self._others() - before) / capacity if capacity > SHORT_SECONDS else 0.0
+
+    def _others(self) -> float:
+        """Return the seconds that the cores spent on anything but the worker."""
+        lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+        busy = {line[0]: sum(map(int, line[1:4])) + sum(map(int, line[6:9])) for line in lines if line[0][:3] == "cpu"}
+        own = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        ticks = sum(busy[f"cpu{core}"] for core in self.options.cores) - int(own[11]) - int(own[12])
+        return ticks / os.sysconf("SC_CLK_TCK") if self.options.cores else 0.0
+
     def close(self) -> None:
         """End the process."""
         self.process.kill()
@@ -152,19 +168,24 @@ def measure(started: dict[str, Side], suite: str, index: int, options: Options) 
 
 
 def _alternate(started: dict[str, Side], options: Options) -> dict[str, list[float]]:
-    """Return by side the seconds per call of each repetition."""
-    seconds: dict[str, list[float]] = {name: [] for name in started}
+    """Return by side the seconds per call of each repetition.
+
+    Rounds in which others ran on the same cores are made again, once: those least disturbed count.
+    """
+    rounds: list[tuple[float, dict[str, float]]] = []
     turn = Turn(options.lock)
     try:
         turn.begin()
         calls = {name: _warm_up(side, options) for name, side in started.items()}
-        for repeat in range(options.repeats):
+        while len(rounds) < 2 * options.repeats and sum(share < DISTURBED for share, _ in rounds) < options.repeats:
             turn.begin()
-            for name in list(started)[:: 1 if repeat % 2 else -1]:
-                seconds[name].append(started[name].ask("run", calls=calls[name])["seconds"])
+            order = list(started)[:: 1 if len(rounds) % 2 else -1]
+            timed = {name: started[name].timed(calls[name]) for name in order}
+            rounds.append((max(share for _, share in timed.values()), {name: timed[name][0] for name in order}))
     finally:
         turn.end()
-    return seconds
+    best = sorted(rounds, key=lambda item: item[0])[: options.repeats]
+    return {name: [seconds[name] for _, seconds in best] for name in started}
 
 
 def _warm_up(side: Side, options: Options) -> int:
