@@ -195,11 +195,6 @@ struct Transposed {
   }
 };
 
-// An input that may be left out arrives as an empty tensor.
-const float *optional(const Arguments &args, int index) {
-  return args.dim(index, 0) == 0 ? nullptr : args.floats(index);
-}
-
 Triple kernel_of(const Arguments &args, int index) { return extent(args, index); }
 
 }  // namespace
@@ -216,7 +211,7 @@ VGEN_KERNEL(convolution_forward) {
   Weights weights{args.floats(1), args.dim(1, 0), sampling.channels * taps, taps, {}};
   for (int64_t tap = 0; tap < taps; tap++) weights.taps.push_back(tap);
   convolve(sampling, weights,
-           {args.floats(5), optional(args, 2), optional(args, 3), columns, {1, 1, 1}, {}});
+           {args.floats(5), args.optional(2), args.optional(3), columns, {1, 1, 1}, {}});
 }
 
 // dy, weight, bias, geometry, extent of dx -> dx, plus bias for a transposed convolution
@@ -224,7 +219,7 @@ VGEN_KERNEL(convolution_input) {
   const Geometry geometry(args, 3);
   const Triple dx_extent = extent(args, 5);
   const int64_t o = args.dim(1, 0), c = args.dim(1, 1);
-  const Target target{args.floats(5), optional(args, 2), nullptr, dx_extent, {}, {}};
+  const Target target{args.floats(5), args.optional(2), nullptr, dx_extent, {}, {}};
   const Transposed transposed{args.floats(0), args.floats(1),      args.dim(0, 0),     o,
                               c,              extent(args, 0),     kernel_of(args, 1), geometry};
   transposed.spread(target);

@@ -74,23 +74,29 @@ class Columns {
   void gather(int64_t channel, int64_t count, float *to) const;
 
  private:
-  // LANES columns at one tap. Places are counted from channel 0 of image 0.
-  struct Reading {
-    int64_t start;  // lane i reads start + i * apart
-    int64_t apart;  // 0 if the lanes are at offsets_ instead
-    VecI inside;    // all bits set, or none
+  // Points that LANES neighbouring columns read at no tap: of their image's first point, and the coordinates there.
+  struct Lanes {
+    VecI image, f, h, w;  // image < 0 behind the last column
+    int64_t apart;        // their distance in memory at every tap; 0 if it differs, or is more than 2
   };
 
-  void work_out(const Triple &tap, int64_t vec, Reading &reading, int32_t *offsets) const;
-  void gather_near_ends(const float *from, bool is_within, float *to) const;
+  // What such columns read at a tap. Places are counted from channel 0 of image 0.
+  struct Reading {
+    int64_t start;  // lane i reads start + i * apart unless that is 0
+    int64_t apart;
+    VecI inside;  // all bits set, or none
+    VecI places;  // 0 outside
+  };
+
+  Lanes lanes_of(int64_t first) const;
+  Reading reading(const Lanes &lanes, const Triple &tap) const;
+  void gather_carefully(const float *from, bool is_within, float *to) const;
 
   const Sampling &sampling_;
   int64_t vecs_ = 0;
-  std::vector<Reading> readings_;                      // (tap, vector)
-  std::vector<int32_t> offsets_;                       // (tap, vector, lane), 0 for lanes outside
-  int64_t lowest_, highest_;                           // starts
-  bool is_plain_;                                      // all readings are of neighbours
-  std::vector<int32_t> frame_, row_, column_, image_;  // of every lane, times step; image_ < 0 behind the last column
+  std::vector<Reading> readings_;  // (tap, vector)
+  int64_t lowest_, highest_;       // starts
+  bool is_plain_;                  // all lanes are neighbours in memory
 };
 
 // How work is shared: `columns` x `rows` tasks of nearly equal size, a few more than would fit the caches at least.

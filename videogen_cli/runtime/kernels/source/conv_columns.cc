@@ -20,25 +20,44 @@ Sampling sampling_of(const float *x, int64_t images, int64_t channels, const Tri
 }
 
 Columns::Columns(const Sampling &sampling, int64_t vecs)
-    : sampling_(sampling),
-      readings_(sampling.tap_count() * vecs),
-      offsets_(sampling.tap_count() * vecs * LANES),
-      frame_(vecs * LANES),
-      row_(vecs * LANES),
-      column_(vecs * LANES),
-      image_(vecs * LANES) {}
+    : sampling_(sampling), readings_(sampling.tap_count() * vecs) {}
 
 void Columns::locate(int64_t first, int64_t vecs) {
-  const Triple &columns = sampling_.columns, &step = sampling_.step;
-  const int64_t image_size = sampling_.channels * points(sampling_.source);
+  vecs_ = vecs;
+  lowest_ = 0, highest_ = 0;
+  is_plain_ = true;
+  for (int64_t vec = 0; vec < vecs; vec++) {
+    const Lanes lanes = lanes_of(first + vec * LANES);
+    is_plain_ &= lanes.apart == 1;
+    for (int64_t tap = 0; tap < sampling_.tap_count(); tap++) {
+      Reading &to = readings_[tap * vecs + vec];
+      to = reading(lanes, sampling_.taps[tap]);
+      lowest_ = std::min(lowest_, to.start);
+      highest_ = std::max(highest_, to.start);
+    }
+  }
+}
+
+Columns::Lanes Columns::lanes_of(int64_t first) const {
+  const Triple &columns = sampling_.columns, &source = sampling_.source, &step = sampling_.step;
+  const int64_t image_size = sampling_.channels * points(source);
   int64_t w = first % columns[2], h = first / columns[2] % columns[1];
   int64_t f = first / (columns[2] * columns[1]) % columns[0], image = first / points(columns);
-  vecs_ = vecs;
-  for (int64_t lane = 0; lane < vecs * LANES; lane++) {
-    frame_[lane] = static_cast<int32_t>(f * step[0]);
-    row_[lane] = static_cast<int32_t>(h * step[1]);
-    column_[lane] = static_cast<int32_t>(w * step[2]);
-    image_[lane] = image < sampling_.images ? static_cast<int32_t>(image * image_size) : -1;
+  Lanes lanes;
+  int64_t start = 0;
+  bool is_apart[3] = {false, true, true};
+  for (int lane = 0; lane < LANES; lane++) {
+    lanes.image[lane] = image < sampling_.images ? static_cast<int32_t>(image * image_size) : -1;
+    lanes.f[lane] = static_cast<int32_t>(f * step[0]);
+    lanes.h[lane] = static_cast<int32_t>(h * step[1]);
+    lanes.w[lane] = static_cast<int32_t>(w * step[2]);
+    const int64_t place = image * image_size + ((f * step[0]) * source[1] + h * step[1]) * source[2] + w * step[2];
+    if (lane == 0) start = place;
+    const bool is_behind = image >= sampling_.images;
+    const bool is_other_frame = sampling_.repeat_frames && lanes.f[lane] != lanes.f[0];
+    for (int apart = 1; apart <= 2; apart++) {
+      is_apart[apart] &= is_behind || (place == start + lane * apart && !is_other_frame);
+    }
     if (++w < columns[2]) continue;
     w = 0;
     if (++h < columns[1]) continue;
@@ -47,46 +66,22 @@ void Columns::locate(int64_t first, int64_t vecs) {
     f = 0;
     image++;
   }
-  Reading *reading = readings_.data();
-  int32_t *offsets = offsets_.data();
-  lowest_ = INT64_MAX, highest_ = 0;
-  is_plain_ = true;
-  for (const Triple &tap : sampling_.taps) {
-    for (int64_t vec = 0; vec < vecs; vec++, reading++, offsets += LANES) {
-      work_out(tap, vec, *reading, offsets);
-      lowest_ = std::min(lowest_, reading->start);
-      highest_ = std::max(highest_, reading->start);
-      is_plain_ &= reading->apart == 1;
-    }
-  }
+  lanes.apart = is_apart[1] ? 1 : is_apart[2] ? 2 : 0;
+  return lanes;
 }
 
-void Columns::work_out(const Triple &tap, int64_t vec, Reading &reading, int32_t *offsets) const {
+Columns::Reading Columns::reading(const Lanes &lanes, const Triple &tap) const {
   const int32_t frames = sampling_.source[0], height = sampling_.source[1], width = sampling_.source[2];
   const int32_t tap_f = tap[0], tap_h = tap[1], tap_w = tap[2];
-  const bool repeat = sampling_.repeat_frames;
-  int32_t inside[LANES];
-  for (int i = 0; i < LANES; i++) {
-    const int64_t lane = vec * LANES + i;
-    int32_t f = frame_[lane] + tap_f;
-    const int32_t h = row_[lane] + tap_h, w = column_[lane] + tap_w, image = image_[lane];
-    if (repeat) f = std::max(0, std::min(f, frames - 1));
-    const bool is_inside = (image >= 0) & (f >= 0) & (f < frames) & (h >= 0) & (h < height) & (w >= 0) & (w < width);
-    inside[i] = is_inside ? -1 : 0;
-    offsets[i] = is_inside ? image + (f * height + h) * width + w : 0;
+  VecI f = lanes.f + tap_f;
+  const VecI h = lanes.h + tap_h, w = lanes.w + tap_w;
+  if (sampling_.repeat_frames) {
+    f = f > 0 ? f : VecI{};
+    f = f < frames ? f : VecI{} + (frames - 1);
   }
-  std::memcpy(&reading.inside, inside, sizeof(inside));
-  reading.start = 0;
-  int first = 0;
-  while (first < LANES && !inside[first]) first++;
-  for (reading.apart = 1; reading.apart <= 2 && first < LANES; reading.apart++) {
-    reading.start = offsets[first] - first * reading.apart;
-    bool fits = true;
-    for (int i = 0; i < LANES; i++) fits &= !inside[i] | (offsets[i] == reading.start + i * reading.apart);
-    if (fits) return;
-  }
-  if (first == LANES) return;
-  reading.start = 0, reading.apart = 0;
+  const VecI places = lanes.image + (f * height + h) * width + w;
+  const VecI inside = (lanes.image >= 0) & (f >= 0) & (f < frames) & (h >= 0) & (h < height) & (w >= 0) & (w < width);
+  return {lanes.apart ? places[0] : 0, lanes.apart, inside, places & inside};
 }
 
 inline Vec masked(Vec values, VecI inside) {
@@ -99,32 +94,33 @@ void Columns::gather(int64_t channel, int64_t count, float *to) const {
   const int64_t readings = sampling_.tap_count() * vecs_;
   for (int64_t end = channel + count; channel < end; channel++, to += readings * LANES) {
     const float *from = sampling_.x + channel * plane;
-    const int64_t before = channel * plane;
-    const bool is_within = before + lowest_ >= 0 && before + highest_ + 2 * LANES <= size;
-    if (is_plain_ && is_within) {
-      const Reading *reading = readings_.data();
-      for (int64_t i = 0; i < readings; i++) store(to + i * LANES, masked(load(from + reading[i].start), reading[i].inside));
-    } else {
-      gather_near_ends(from, is_within, to);
+    const bool is_within = channel * plane + lowest_ >= 0 && channel * plane + highest_ + 2 * LANES <= size;
+    if (!is_plain_ || !is_within) {
+      gather_carefully(from, is_within, to);
+      continue;
+    }
+    const Reading *reading = readings_.data();
+    for (int64_t i = 0; i < readings; i++, reading++) {
+      store(to + i * LANES, masked(load(from + reading->start), reading->inside));
     }
   }
 }
 
-// Whatever the readings are; without `is_within` only points inside are touched.
-void Columns::gather_near_ends(const float *from, bool is_within, float *to) const {
+// Whatever the readings are; without `is_within`, only points inside are touched.
+void Columns::gather_carefully(const float *from, bool is_within, float *to) const {
   const int64_t readings = sampling_.tap_count() * vecs_;
-  for (int64_t i = 0; i < readings; i++, to += LANES) {
-    const Reading &reading = readings_[i];
-    if (is_within && reading.apart == 1) {
-      store(to, masked(load(from + reading.start), reading.inside));
-    } else if (is_within && reading.apart == 2) {
-      const Vec low = load(from + reading.start), high = load(from + reading.start + LANES);
-      store(to, masked(every_second(low, high, std::make_integer_sequence<int, LANES>()), reading.inside));
+  const Reading *reading = readings_.data();
+  for (int64_t i = 0; i < readings; i++, reading++, to += LANES) {
+    Vec values;
+    if (is_within && reading->apart == 1) {
+      values = load(from + reading->start);
+    } else if (is_within && reading->apart == 2) {
+      const Vec low = load(from + reading->start), high = load(from + reading->start + LANES);
+      values = every_second(low, high, std::make_integer_sequence<int, LANES>());
     } else {
-      const int32_t *offsets = offsets_.data() + i * LANES;
-      for (int lane = 0; lane < LANES; lane++) to[lane] = from[offsets[lane]];
-      store(to, masked(load(to), reading.inside));
+      for (int lane = 0; lane < LANES; lane++) values[lane] = from[reading->places[lane]];
     }
+    store(to, masked(values, reading->inside));
   }
 }
 

@@ -4,24 +4,41 @@
 // the columns of all images. A task has some channels and output channels, whose sums it keeps; it takes the columns in
 // chunks, gathers its rows for them, and multiplies with panel after panel of output channels.
 #include "conv.h"
+#include "transpose.h"
 
 namespace vgen {
 namespace {
 
 constexpr int64_t MOST_ROWS = 288, MOST_PANELS = 8;
 
+// `count` pixels of up to LANES channels, `pixels` apart, as rows of LANES channels, `width` apart; zeros for absent ones.
+void transpose_run(const float *from, int64_t pixels, int64_t channels, int64_t count, int64_t width, float *to) {
+  if (count < LANES / 2) {
+    for (int64_t lane = 0; lane < LANES; lane++) {
+      for (int64_t i = 0; i < count; i++) to[i * width + lane] = lane < channels ? from[lane * pixels + i] : 0.0f;
+    }
+    return;
+  }
+  for (; count > 0; count -= LANES, from += LANES, to += LANES * width) {
+    const int64_t run = std::min<int64_t>(count, LANES);
+    Vec block[LANES];
+    for (int64_t lane = 0; lane < LANES; lane++) {
+      const float *row = from + lane * pixels;
+      block[lane] = lane >= channels ? Vec{} : run == LANES ? load(row) : load_part(row, run);
+    }
+    transpose(block);
+    for (int64_t i = 0; i < run; i++) store(to + i * width, block[i]);
+  }
+}
+
 // dy (images, o, pixels) from column `first` on as rows of `width` output channels, from `channel` on.
 void transpose_columns(const float *dy, int64_t o, int64_t pixels, int64_t first, int64_t count, int64_t channel,
                        int64_t width, float *to) {
-  const int64_t filled = std::min(width, o - channel);
   while (count > 0) {
     const int64_t pixel = first % pixels, run = std::min(count, pixels - pixel);
     const float *from = dy + (first / pixels * o + channel) * pixels + pixel;
-    for (int64_t lane = 0; lane < filled; lane++) {
-      for (int64_t i = 0; i < run; i++) to[i * width + lane] = from[lane * pixels + i];
-    }
-    for (int64_t lane = filled; lane < width; lane++) {
-      for (int64_t i = 0; i < run; i++) to[i * width + lane] = 0;
+    for (int64_t lane = 0; lane < width; lane += LANES) {
+      transpose_run(from + lane * pixels, pixels, o - channel - lane, run, width, to + lane);
     }
     to += run * width;
     first += run;
@@ -36,15 +53,17 @@ void weight_gradient(const Sampling &sampling, const float *dy, int64_t o, float
   const int64_t task_panels = divided_up(panels, tasks.columns), task_rows = divided_up(channels, tasks.rows) * taps;
   constexpr int64_t CHUNK = DEPTH / LANES * LANES;
 
+  std::vector<int32_t> places(CHUNK);
+  for (int64_t k = 0; k < CHUNK; k++) places[k] = static_cast<int32_t>(k);
   const int team = threads_for(count * o * channels * taps);
   const int64_t gathered_size = task_rows * CHUNK, panel_size = CHUNK * TILE_COLS;
   const int64_t scratch_size = gathered_size + panel_size + task_panels * task_rows * TILE_COLS;
   Scratch scratch(team * scratch_size);
-  std::vector<Columns> places(team, Columns(sampling, CHUNK / LANES));
+  std::vector<Columns> columns(team, Columns(sampling, CHUNK / LANES));
   parallel(tasks.columns * tasks.rows, team, [&](int64_t task, int thread) {
     float *gathered = scratch.get() + thread * scratch_size, *panel = gathered + gathered_size;
     float *sums = panel + panel_size;
-    Columns &place = places[thread];
+    Columns &place = columns[thread];
     const int64_t channel = part(channels, tasks.rows, task / tasks.columns);
     const int64_t channel_end = part(channels, tasks.rows, task / tasks.columns + 1);
     const int64_t row_count = (channel_end - channel) * taps;
@@ -60,17 +79,17 @@ void weight_gradient(const Sampling &sampling, const float *dy, int64_t o, float
         const int64_t width = first_vec(p + 1) - first_vec(p);
         transpose_columns(dy, o, pixels, first, depth, first_vec(p) * LANES, width * LANES, panel);
         for (int64_t row = 0; row < row_count; row += TILE_ROWS) {
-          rows_of(width, std::min<int64_t>(TILE_ROWS, row_count - row), gathered + row * lda, lda, 1, panel, depth,
-                  sums + ((p - first_panel) * task_rows + row) * TILE_COLS, TILE_COLS, first > 0);
+          placed_rows_of(width, std::min<int64_t>(TILE_ROWS, row_count - row), gathered + row * lda, lda, places.data(),
+                         panel, depth, sums + (p - first_panel) * task_rows * TILE_COLS + row * width * LANES, first > 0);
         }
       }
     }
     for (int64_t p = first_panel; p < panel_end; p++) {
       const float *from = sums + (p - first_panel) * task_rows * TILE_COLS;
-      const int64_t end = std::min(o, first_vec(p + 1) * LANES);
-      for (int64_t out = first_vec(p) * LANES; out < end; out++, from++) {
+      const int64_t first = first_vec(p) * LANES, width = (first_vec(p + 1) - first_vec(p)) * LANES;
+      for (int64_t out = first; out < std::min(o, first + width); out++, from++) {
         float *to = dweight + (out * channels + channel) * taps;
-        for (int64_t row = 0; row < row_count; row++) to[row] = from[row * TILE_COLS];
+        for (int64_t row = 0; row < row_count; row++) to[row] = from[row * width];
       }
     }
   });
@@ -80,6 +99,10 @@ void weight_gradient(const Sampling &sampling, const float *dy, int64_t o, float
 double sum_of(const float *from, int64_t count) {
   constexpr int64_t STRETCH = 64 * LANES;
   double total = 0;
+  if (count < LANES) {
+    for (int64_t i = 0; i < count; i++) total += from[i];
+    return total;
+  }
   while (count > 0) {
     const int64_t length = std::min(count, STRETCH);
     Vec sums{};
