@@ -85,6 +85,14 @@ def conv3d_causal_stride(x, w, b):
     return F.conv3d(x, w, b, (1, 2, 2), (2, 0, 1, 1, 0, 1))
 
 
+def conv3d_repeated_frames(x, w, b):
+    return F.conv3d(x, w, b, (2, 1, 1), (2, 1, 1, 1, 1, 1), None, True)
+
+
+def with_frames(x, front, back):
+    return np.concatenate([x[:, :, :1]] * front + [x] + [x[:, :, -1:]] * back, 2)
+
+
 def group_norm(x, w, b):
     return F.group_norm(x, 3, w, b, 1e-5)
 
@@ -255,6 +263,11 @@ CASES = {
         lambda x, w, b: R.convolution(x, w, b, (1, 2, 2), (2, 0, 1, 1, 0, 1)),
         [a(1, 3, 4, 5, 4), a(4, 3, 3, 3, 3), a(4)],
     ),
+    "conv3d-repeated-frames": (
+        conv3d_repeated_frames,
+        lambda x, w, b: R.convolution(with_frames(x, 2, 1), w, b, (2, 1, 1), (0, 0, 1, 1, 1, 1)),
+        [a(2, 3, 3, 5, 4), a(4, 3, 3, 3, 3), a(4)],
+    ),
     "group_norm": (
         group_norm,
         lambda x, w, b: R.group_norm(x, 3, w, b, 1e-5),
@@ -385,11 +398,11 @@ def test_embedding():
 
 
 def test_large_convolutions_are_cut_into_slices_of_the_kernel(monkeypatch):
-    from videogen_cli.runtime import cpu_conv
+    from videogen_cli.runtime import cpu_conv, cpu_ops
 
     monkeypatch.setattr(cpu_conv, "_MAX_GATHERED_BYTES", 0)
     x, w, b = a(2, 3, 5, 4), a(6, 3, 3, 3), a(6)
     ms.set_context(mode=ms.PYNATIVE_MODE)
-    out = F.conv2d(*(ms.Tensor(t.astype(np.float32)) for t in (x, w, b)), 1, (1, 1, 1, 1))
+    out = cpu_ops.conv2d(*(ms.Tensor(t.astype(np.float32)) for t in (x, w, b)), padding=(1, 1, 1, 1))
     ms.set_context(mode=ms.GRAPH_MODE)
     np.testing.assert_allclose(out.asnumpy(), R.convolution(x, w, b, (1, 1), (1, 1, 1, 1)), rtol=1e-4, atol=1e-4)

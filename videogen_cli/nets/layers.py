@@ -123,7 +123,8 @@ class ConvTranspose2d(Cell):
 class Conv3d(Cell):
     """A 3D convolution; ``kernel`` and ``stride`` are (frames, height, width).
 
-    ``padding`` is (front, back, top, bottom, left, right), by default what keeps the size at stride 1.
+    ``padding`` is (front, back, top, bottom, left, right), by default what keeps the size at stride 1; with
+    ``repeat_frames``, the frames it adds are copies of the end frames, not zeros.
     """
 
     def __init__(
@@ -134,19 +135,21 @@ class Conv3d(Cell):
         *,
         stride: tuple[int, int, int] = (1, 1, 1),
         padding: tuple[int, ...] | None = None,
+        repeat_frames: bool = False,
         bias: bool = True,
         init: Init | None = None,
     ) -> None:
         super().__init__()
         init = init or torch_uniform(in_channels * math.prod(kernel))
         self.stride, self.padding = stride, padding or tuple(k // 2 for k in kernel for _ in range(2))
+        self.repeat_frames = repeat_frames
         self.weight = parameter((out_channels, in_channels, *kernel), init)
         self.bias = parameter((out_channels,), init) if bias else None
         self.lora: Any = None  # see nets.lora.adapt
 
     def construct(self, x: Any, residual: Any = None) -> Any:
         """Map (b in_channels f h w) to (b out_channels f' h' w'); ``residual`` of that shape is added."""
-        out = F.conv3d(x, self.weight, self.bias, self.stride, self.padding, residual)
+        out = F.conv3d(x, self.weight, self.bias, self.stride, self.padding, residual, self.repeat_frames)
         return out if self.lora is None else out + self.lora(x)
 
 

@@ -46,6 +46,7 @@ class LowRank(Cell):
         r = min(rank, in_size, out_size)
         self.scale, self.dims = scale, len(kernel)
         self.stride, self.padding = (layer.stride, layer.padding) if kernel else (1, ())
+        self.repeat_frames = len(kernel) == 3 and layer.repeat_frames
         self.up = parameter((out_size, r, *(1 for _ in kernel)), ZEROS)
         self.down = parameter((r, in_size, *kernel), Init("normal", 1 / r))
 
@@ -56,7 +57,8 @@ class LowRank(Cell):
         elif self.dims == 2:
             out = F.conv2d(F.conv2d(x, self.down, None, self.stride, self.padding), self.up)
         else:
-            out = F.conv3d(F.conv3d(x, self.down, None, self.stride, self.padding), self.up)
+            low = F.conv3d(x, self.down, None, self.stride, self.padding, None, self.repeat_frames)
+            out = F.conv3d(low, self.up)
         return out * self.scale
 
 

@@ -108,23 +108,17 @@ class FactorisedConv(Cell):
     def __init__(self, in_channels: int, channels: int, kernel: int = 3) -> None:
         super().__init__()
         self.conv_spat = Conv2d(in_channels, channels, kernel)
-        self.conv_temp = conv_over_frames(channels, kernel)
-        self.repeats = kernel > 1
+        self.conv_temp = conv_over_frames(channels, kernel, repeat_frames=True)
 
     def construct(self, x: Any, residual: Any = None) -> Any:
         """Map (b in_channels f h w) to (b channels f h w); ``residual`` of that shape is added."""
-        x = as_video(self.conv_spat(as_frames(x)), x.shape[0])
-        return self.conv_temp(_with_repeated_ends(x) if self.repeats else x, residual)
+        return self.conv_temp(as_video(self.conv_spat(as_frames(x)), x.shape[0]), residual)
 
 
-def conv_over_frames(channels: int, kernel: int, stride: int = 1, padding: int = 0) -> Conv3d:
+def conv_over_frames(channels: int, kernel: int, stride: int = 1, *, repeat_frames: bool) -> Conv3d:
     """Return a convolution over frames that starts as the identity, as in an inflated image autoencoder."""
-    around = (padding, padding, 0, 0, 0, 0)
-    return Conv3d(channels, channels, (kernel, 1, 1), stride=(stride, 1, 1), padding=around, init=CENTRE)
-
-
-def _with_repeated_ends(x: Any) -> Any:
-    return F.concat([x[:, :, :1], x, x[:, :, -1:]], 2)
+    size = (kernel, 1, 1)
+    return Conv3d(channels, channels, size, stride=(stride, 1, 1), repeat_frames=repeat_frames, init=CENTRE)
 
 
 class FactorisedResnetBlock(ResnetBlock):
@@ -220,11 +214,11 @@ class TemporalDownsample(Cell):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = conv_over_frames(channels, 3, stride=2)
+        self.conv = conv_over_frames(channels, 3, stride=2, repeat_frames=True)
 
     def construct(self, x: Any) -> Any:
         """Map (b c f h w) to (b c f/2 h w), rounding up."""
-        return self.conv(_with_repeated_ends(x))
+        return self.conv(x)
 
 
 class TemporalUpsample(Cell):
@@ -235,7 +229,7 @@ class TemporalUpsample(Cell):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = conv_over_frames(channels, 3, padding=1)
+        self.conv = conv_over_frames(channels, 3, repeat_frames=False)
 
     def construct(self, x: Any) -> Any:
         """Map (b c f h w) to (b c 2f h w)."""

@@ -32,12 +32,13 @@ class CausalConv3d(Cell):
         super().__init__()
         size: Size = (kernel, kernel, kernel) if isinstance(kernel, int) else kernel
         around = padding or (size[1] // 2, size[1] // 2, size[2] // 2, size[2] // 2)
-        self.earlier = size[0] - 1
-        self.conv = Conv3d(in_channels, channels, size, stride=stride, padding=(0, 0, *around))
+        self.conv = Conv3d(
+            in_channels, channels, size, stride=stride, padding=(size[0] - 1, 0, *around), repeat_frames=True
+        )
 
     def construct(self, x: Any, residual: Any = None) -> Any:
         """Map (b in_channels f h w) to (b channels f' h' w'); ``residual`` of that shape is added."""
-        return self.conv(_preceded(x, self.earlier), residual)
+        return self.conv(x, residual)
 
 
 class FrameConv2d(Conv2d):
@@ -148,7 +149,7 @@ class TimeDownsample2x(Cell):
         b, c, f, height, width = x.shape
         count = (f - 1) // 2 + 1
         pairs = (b, c, count, 2, height, width)
-        x = _preceded(x, 2)
+        x = F.concat([x[:, :, :1], x[:, :, :1], x], 2)
         # slices that skip frames have no gradient on CPU, hence pairs
         earlier = x[:, :, : 2 * count].reshape(pairs).sum(3)
         own = x[:, :, 1 : 2 * count + 1].reshape(pairs)[:, :, :, 1]
@@ -180,13 +181,14 @@ class TimeDownsampleRes2x(TimeDownsample2x):
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
-        self.conv = Conv3d(channels, channels, (3, 3, 3), stride=(2, 1, 1), padding=(0, 0, 1, 1, 1, 1))
+        around = (2, 0, 1, 1, 1, 1)
+        self.conv = Conv3d(channels, channels, (3, 3, 3), stride=(2, 1, 1), padding=around, repeat_frames=True)
         self.mix_factor = parameter((1,), _MIX)
 
     def construct(self, x: Any) -> Any:
         """Map (b c f h w) to (b c (f+1)/2 h w)."""
         share = F.sigmoid(self.mix_factor)
-        return share * super().construct(x) + (1.0 - share) * self.conv(_preceded(x, 2))
+        return share * super().construct(x) + (1.0 - share) * self.conv(x)
 
 
 class TimeUpsampleRes2x(TimeUpsample2x):
@@ -218,8 +220,3 @@ RESAMPLERS = {
     "TimeDownsampleRes2x": TimeDownsampleRes2x,
     "TimeUpsampleRes2x": TimeUpsampleRes2x,
 }
-
-
-def _preceded(x: Any, count: int) -> Any:
-    """Put ``count`` copies of the first frame before x (b c f h w)."""
-    return F.concat([x[:, :, :1]] * count + [x], 2) if count else x

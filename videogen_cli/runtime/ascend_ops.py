@@ -22,6 +22,7 @@ from videogen_cli.runtime.compositions import (  # noqa: F401
     spread_heads,
     swiglu,
     tokens_of,
+    with_repeated_frames,
 )
 from videogen_cli.runtime.context import started
 
@@ -82,8 +83,11 @@ def conv3d(
     stride: Any = (1, 1, 1),
     padding: Any = (0, 0, 0, 0, 0, 0),
     residual: Any = None,
+    repeat_frames: bool = False,
 ) -> Any:
     """Convolve; padding that differs between sides is added first."""
+    if repeat_frames:
+        x, padding = with_repeated_frames(x, padding[0], padding[1]), (0, 0, *padding[2:])
     front, back, top, bottom, left, right = padding
     x, around = x.astype(DTYPE), (front, top, left)
     if front != back or top != bottom or left != right:

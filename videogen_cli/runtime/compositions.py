@@ -15,6 +15,12 @@ def added(x: Any, residual: Any) -> Any:
     return x if residual is None else x + residual
 
 
+def with_repeated_frames(x: Any, front: int, back: int) -> Any:
+    """Put copies of the first frame before x (b c f h w), of the last one behind."""
+    copies = [x[:, :, :1]] * front + [x] + [x[:, :, -1:]] * back
+    return ops.concat(copies, 2) if front + back else x
+
+
 def tokens_of(images: Any, frames: int) -> Any:
     """Return the pixels of (n c ...) as (n p c), or with ``frames`` f, for n = (b f), as ((b p) f c)."""
     n, c = images.shape[:2]

@@ -20,6 +20,7 @@ from videogen_cli.runtime.compositions import (  # noqa: F401
     spread_heads,
     swiglu,
     tokens_of,
+    with_repeated_frames,
 )
 from videogen_cli.runtime.cpu_conv import convolution, transposed_convolution
 from videogen_cli.runtime.cpu_norm import group_norm_cell
@@ -92,8 +93,11 @@ def conv3d(
     stride: Any = (1, 1, 1),
     padding: Any = (0, 0, 0, 0, 0, 0),
     residual: Any = None,
+    repeat_frames: bool = False,
 ) -> Any:
     """See :mod:`videogen_cli.runtime.cpu_conv`."""
+    if repeat_frames:
+        x, padding = with_repeated_frames(x, padding[0], padding[1]), (0, 0, *padding[2:])
     return added(convolution(x, weight, bias, stride, padding), residual)
 
 

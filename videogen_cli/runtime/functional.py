@@ -17,8 +17,10 @@ or on CPU :mod:`.kernel_ops` where there are compiled kernels and :mod:`.cpu_ops
     x (b c h w), a kernel of its own for each channel, weight (c 1 kh kw): (b c h' w').
 ``conv_transpose2d(x, weight, bias=None, stride=1, padding=0)``
     the gradient of a convolution: x (b c h w), weight (c o kh kw), ``padding`` cut off every side: (b o h' w').
-``conv3d(x, weight, bias=None, stride=(1, 1, 1), padding=(front, back, top, bottom, left, right), residual=None)``
-    x (b c f h w), weight (o c kf kh kw), zeros around, plus residual: (b o f' h' w').
+``conv3d(x, weight, bias=None, stride=(1, 1, 1), padding=(front, back, top, bottom, left, right), residual=None,
+repeat_frames=False)``
+    x (b c f h w), weight (o c kf kh kw), zeros around, plus residual: (b o f' h' w'). With ``repeat_frames``, the
+    frames that padding adds are copies of the first and of the last one.
 ``group_norm(x, groups, weight, bias, eps, silu=False)``
     x (b c ...) to mean 0 and variance 1 per sample and group of channels, then times weight (c) plus bias (c), then
     through ``silu`` if that is asked for.

@@ -162,11 +162,12 @@ def conv3d(
     stride: Any = (1, 1, 1),
     padding: Any = (0, 0, 0, 0, 0, 0),
     residual: Any = None,
+    repeat_frames: bool = False,
 ) -> Any:
     """Convolve clips."""
     if x.dtype != ms.float32:
-        return stock.conv3d(x, weight, bias, stride, padding, residual)
-    geometry = numbers(*stride, *padding, 1, 1, 1, 0)
+        return stock.conv3d(x, weight, bias, stride, padding, residual, repeat_frames)
+    geometry = numbers(*stride, *padding, 1, 1, 1, int(repeat_frames))
     return _forward(
         x, weight, _absent() if bias is None else bias, _absent() if residual is None else residual, geometry
     )
