@@ -96,6 +96,10 @@ def conv3d_frames(x: Any, weight: Any, bias: Any) -> Any:
     return F.conv3d(x, weight, bias, (1, 1, 1), (1, 1, 0, 0, 0, 0))
 
 
+def conv3d_causal(x: Any, weight: Any, bias: Any) -> Any:
+    return F.conv3d(x, weight, bias, (1, 1, 1), (2, 0, 1, 1, 1, 1), repeat_frames=True)
+
+
 def group_norm(x: Any, weight: Any, bias: Any) -> Any:
     return F.group_norm(x, 32, weight, bias, 1e-5)
 

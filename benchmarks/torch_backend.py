@@ -102,8 +102,17 @@ def conv2d(
 
 
 def conv3d(
-    x: Any, weight: Any, bias: Any = None, stride: Any = (1, 1, 1), padding: Any = (0,) * 6, residual: Any = None
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = (1, 1, 1),
+    padding: Any = (0,) * 6,
+    residual: Any = None,
+    repeat_frames: bool = False,
 ) -> Any:
+    if repeat_frames:
+        x = torch.cat([x[:, :, :1]] * padding[0] + [x] + [x[:, :, -1:]] * padding[1], 2)
+        padding = (0, 0, *padding[2:])
     x, around = _padded(x, padding)
     return _added(tf.conv3d(x, weight, bias, stride, around), residual)
 

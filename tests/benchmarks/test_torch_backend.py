@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,10 +38,9 @@ def called(name):
 
 def signatures():
     """Return what the documentation of ``functional`` says of each operator: name -> parameters."""
-    lines = (ROOT / "videogen_cli" / "runtime" / "functional.py").read_text().splitlines()
-    heads = [part for line in lines if line.startswith("``") for part in line.split("``")[1::2]]
+    text = ast.get_docstring(ast.parse((ROOT / "videogen_cli" / "runtime" / "functional.py").read_text())) or ""
     found = {}
-    for head in heads:
+    for head in re.findall(r"(?:^|, )``(\w+\([^`]*\))``", text, re.MULTILINE):
         call = ast.parse(head, mode="eval").body
         found[call.func.id] = [a.id for a in call.args] + [keyword.arg for keyword in call.keywords]
     return found
