@@ -153,6 +153,18 @@ def upsample_nearest(x):
     return F.upsample_nearest(x, 3)
 
 
+def upsample_rows(x):
+    return F.upsample_nearest(x, (2, 1))
+
+
+def permute(x):
+    return F.permute(x, (0, 3, 1, 2))
+
+
+def permute_single(x):
+    return F.permute(x, (1, 0, 3, 2))
+
+
 def leaky_relu(x):
     return F.leaky_relu(x, 0.2)
 
@@ -332,6 +344,14 @@ CASES = {
         [a(2, 3, 12), a(2, 5, 6), a(2, 5, 6)],
     ),
     "upsample_nearest": (upsample_nearest, lambda x: R.upsample_nearest(x, 3), [a(2, 3, 2, 5)]),
+    "upsample_nearest-rows": (upsample_rows, lambda x: x.repeat(2, 2), [a(2, 3, 2, 5)]),
+    "permute": (permute, lambda x: x.transpose(0, 3, 1, 2), [a(2, 3, 4, 5)]),
+    "permute-single": (permute_single, lambda x: x.transpose(1, 0, 3, 2), [a(1, 3, 4, 1)]),
+    "shift_channels": (
+        F.shift_channels,
+        lambda x, shift: x + shift.repeat(3, 0)[..., None, None],
+        [a(6, 3, 4, 5), a(2, 3)],
+    ),
     "leaky_relu": (leaky_relu, lambda x: np.where(x > 0, x, 0.2 * x), [a(3, 5, 7)]),
     "max_pool2d": (F.max_pool2d, lambda x: R.max_pool2d(x, 2), [a(2, 3, 5, 6)]),
     "max_pool2d-3": (max_pool2d_3, lambda x: R.max_pool2d(x, 3), [a(2, 3, 7, 6)]),

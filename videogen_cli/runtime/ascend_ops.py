@@ -18,7 +18,9 @@ from videogen_cli.runtime.compositions import (  # noqa: F401
     gated_add,
     images_of,
     modulated,
+    permute,
     rms_norm,
+    shift_channels,
     spread_heads,
     swiglu,
     tokens_of,
@@ -158,9 +160,10 @@ def attention(q: Any, k: Any, v: Any, heads: int, mask: Any = None, scale: Any =
     )
 
 
-def upsample_nearest(x: Any, factor: int = 2) -> Any:
+def upsample_nearest(x: Any, factor: Any = 2) -> Any:
     """Use the aclnn kernel."""
-    return _fn.interpolate(x, size=(x.shape[2] * factor, x.shape[3] * factor), mode="nearest")
+    rows, columns = (factor, factor) if isinstance(factor, int) else factor
+    return _fn.interpolate(x, size=(x.shape[2] * rows, x.shape[3] * columns), mode="nearest")
 
 
 def _composed_attention(q: Any, k: Any, v: Any, heads: int, mask: Any) -> Any:

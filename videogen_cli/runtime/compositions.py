@@ -42,6 +42,17 @@ def modulated(x: Any, shift: Any, scale: Any) -> Any:
     return x if shift is None else x * (1.0 + scale) + shift
 
 
+def permute(x: Any, axes: Any) -> Any:
+    """Return ``x`` with its axes in that order."""
+    return x.permute(axes)
+
+
+def shift_channels(x: Any, shift: Any) -> Any:
+    """Add ``shift`` to images and frames alike."""
+    (n, c), b = x.shape[:2], shift.shape[0]
+    return (x.reshape(b, n // b, c, -1) + shift.reshape(b, 1, c, 1)).reshape(x.shape)
+
+
 def gated_add(x: Any, gate: Any, y: Any) -> Any:
     """Return ``x + gate * y``."""
     return x + gate * y

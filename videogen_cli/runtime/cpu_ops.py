@@ -16,7 +16,9 @@ from videogen_cli.runtime.compositions import (  # noqa: F401
     gated_add,
     images_of,
     modulated,
+    permute,
     rms_norm,
+    shift_channels,
     spread_heads,
     swiglu,
     tokens_of,
@@ -251,8 +253,9 @@ def split_heads(x: Any, heads: int) -> Any:
     return x.reshape(b, n, heads, width // heads).transpose(0, 2, 1, 3)
 
 
-def upsample_nearest(x: Any, factor: int = 2) -> Any:
+def upsample_nearest(x: Any, factor: Any = 2) -> Any:
     """Repeat by broadcasting, whose gradient is a sum."""
     b, c, h, w = x.shape
-    spread = ops.broadcast_to(x.reshape(b, c, h, 1, w, 1), (b, c, h, factor, w, factor))
-    return spread.reshape(b, c, h * factor, w * factor)
+    rows, columns = (factor, factor) if isinstance(factor, int) else factor
+    spread = ops.broadcast_to(x.reshape(b, c, h, 1, w, 1), (b, c, h, rows, w, columns))
+    return spread.reshape(b, c, h * rows, w * columns)

@@ -43,7 +43,11 @@ repeat_frames=False)``
     unless given (Vaswani et al. 2017, arXiv:1706.03762, equation 1): (b n heads*d). k and v may have fewer heads, each
     for as many consecutive heads of q (Ainslie et al. 2023, arXiv:2305.13245).
 ``upsample_nearest(x, factor=2)``
-    x (b c h w), every pixel ``factor`` times in both directions.
+    x (b c h w), every pixel ``factor`` times in both directions, or by a factor for (rows, columns).
+``permute(x, axes)``
+    x with its axes in the order of ``axes``.
+``shift_channels(x, shift)``
+    x ((b f) c ...) plus shift (b c), the same for all pixels and frames.
 ``rms_norm(x, weight, eps, shift=None, scale=None)``
     x (... d) divided by the root of its mean square over the last axis, times weight (d); shift and scale as for
     ``layer_norm``.
@@ -87,6 +91,7 @@ if REAL:
     conv_transpose2d, depthwise_conv2d = _target_ops.conv_transpose2d, _target_ops.depthwise_conv2d
     exp, sigmoid, tanh, swiglu = _target_ops.exp, _target_ops.sigmoid, _target_ops.tanh, _target_ops.swiglu
     linear, upsample_nearest = _target_ops.linear, _target_ops.upsample_nearest
+    permute, shift_channels = _target_ops.permute, _target_ops.shift_channels
     linear_from_channels, linear_to_channels = _target_ops.linear_from_channels, _target_ops.linear_to_channels
 
     _matmul_tb = ops.MatMul(transpose_b=True)

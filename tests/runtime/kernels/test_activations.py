@@ -95,6 +95,23 @@ def swiglu_backward(rng):
     return Case("swiglu_backward", [gate, value, dout], [dout * value.astype(float) * slope, dout * activated], 1e-6)
 
 
+def _softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def softmax_forward(rng):
+    x = _draw(rng, _shape(rng))
+    return Case("softmax_forward", [x], [_softmax(x.astype(float))], 5e-7)
+
+
+def softmax_backward(rng):
+    x = _draw(rng, _shape(rng))
+    y, dout = _softmax(x.astype(float)).astype(np.float32), _draw(rng, x.shape)
+    wide = dout.astype(float)
+    return Case("softmax_backward", [y, dout], [y * (wide - (y * wide).sum(-1, keepdims=True))], 3e-6)
+
+
 RANDOM_CASES = {
     f.__name__: f
     for f in (
@@ -106,6 +123,8 @@ RANDOM_CASES = {
         geglu_backward,
         swiglu_forward,
         swiglu_backward,
+        softmax_forward,
+        softmax_backward,
     )
 }
 
@@ -130,6 +149,14 @@ def test_elementary_functions_at_the_limits():
     for which, values in enumerate(expected):
         (y,) = call("elementary_forward", [LIMITS, (which,)], [(6,)])
         np.testing.assert_array_equal(y, values)
+
+
+def test_softmax_at_the_limits():
+    """What numpy makes of them: rows with nan or inf are nan, -inf has no share, large numbers do not overflow."""
+    rows = [[np.nan, 0, 1], [np.inf, 0, 1], [-np.inf, 0, 0], [200, 200, -200], [-np.inf] * 3]
+    (y,) = call("softmax_forward", [np.array(rows, np.float32)], [(5, 3)])
+    nan = [np.nan] * 3
+    np.testing.assert_array_equal(y, [nan, nan, [0, 0.5, 0.5], [0.5, 0.5, 0], nan])
 
 
 # exp, sigmoid and tanh over what they can tell apart; units in the last place

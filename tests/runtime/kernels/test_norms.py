@@ -142,6 +142,28 @@ def gated_add_backward(rng):
     return Case("gated_add_backward", [gate, y, dout], [_down_to(wide * y, gate.shape), wide * gate], 1e-5)
 
 
+def _drawn_shift(rng):
+    samples, channels, plane = int(rng.integers(1, 4)), int(rng.integers(1, 9)), rng.integers(1, 24, rng.integers(0, 3))
+    return _normal(rng, samples, channels), _normal(rng, samples * rng.integers(1, 4), channels, *plane)
+
+
+def _for_pixels(shift, x):
+    repeated = shift.astype(float).repeat(x.shape[0] // shift.shape[0], 0)
+    return repeated.reshape(*x.shape[:2], *[1] * (x.ndim - 2))
+
+
+def channel_shift_forward(rng):
+    shift, x = _drawn_shift(rng)
+    return Case("channel_shift_forward", [x, shift], [x + _for_pixels(shift, x)], 3e-7)
+
+
+def channel_shift_backward(rng):
+    shift, dout = _drawn_shift(rng)
+    images = dout.astype(float).reshape(*dout.shape[:2], -1).sum(-1)
+    sums = images.reshape(shift.shape[0], -1, shift.shape[1]).sum(1)
+    return Case("channel_shift_backward", [dout, shift], [sums], 1e-5)
+
+
 RANDOM_CASES = {
     f.__name__: f
     for f in (
@@ -151,6 +173,8 @@ RANDOM_CASES = {
         row_norm_backward,
         gated_add_forward,
         gated_add_backward,
+        channel_shift_forward,
+        channel_shift_backward,
     )
 }
 

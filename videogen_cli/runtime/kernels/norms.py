@@ -12,12 +12,14 @@ from videogen_cli.runtime.kernels.calls import Kernel, numbers, reals
 
 
 def _group_shapes(x: Any, weight: Any, bias: Any, eps: Any, settings: Any) -> Any:
-    groups = settings[1]
+    groups, frames = settings[1], settings[3]
     if len(x) < 2 or groups < 1 or x[1] % groups:
         raise ValueError(f"channels are not {groups} equal groups")
+    if frames < 1 or x[0] % frames:
+        raise ValueError(f"images are not clips of {frames} frames")
     if list(weight) != [x[1]] or list(bias) != [x[1]]:
         raise ValueError("weight and bias need a number per channel")
-    return list(x), [x[0], groups], [x[0], groups]
+    return list(x), [x[0] // frames, groups], [x[0] // frames, groups]
 
 
 def _group_gradient_shapes(x: Any, weight: Any, bias: Any, *_: Any) -> Any:
@@ -35,11 +37,13 @@ def _group_norm_bprop(x: Any, weight: Any, bias: Any, eps: Any, settings: Any, o
 _group_norm: Any = Kernel("group_norm_forward", _group_shapes, _group_norm_bprop)
 
 
-def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float, silu: bool = False) -> Any:
+def group_norm(
+    x: Any, groups: int, weight: Any, bias: Any, eps: float, silu: bool = False, frames: int = 1
+) -> Any:
     """Read x once for the statistics and once for the result; the gradient does the SiLU's input once more."""
     if x.dtype != ms.float32:
-        return stock.group_norm(x, groups, weight, bias, eps, silu)
-    return _group_norm(x, weight, bias, reals(eps), numbers(groups, int(silu)))[0]
+        return stock.group_norm(x, groups, weight, bias, eps, silu, frames)
+    return _group_norm(x, weight, bias, reals(eps), numbers(groups, int(silu), frames))[0]
 
 
 def _row_shapes(x: Any, weight: Any, bias: Any, shift: Any, scale: Any, *_: Any) -> Any:
@@ -142,3 +146,28 @@ _gated_add: Any = Kernel("gated_add_forward", _gated_shape, _gated_add_bprop)
 def gated_add(x: Any, gate: Any, y: Any) -> Any:
     """One pass, and one for the gradients of ``gate`` and ``y``."""
     return _gated_add(x, gate, y) if x.dtype == ms.float32 else stock.gated_add(x, gate, y)
+
+
+def _shifted(x: Any, shift: Any) -> Any:
+    if len(x) < 2 or len(shift) != 2 or x[1] != shift[1] or x[0] % shift[0]:
+        raise ValueError("a shift needs a number per sample and channel")
+    return list(x)
+
+
+def _shift_gradient_shape(dout: Any, shift: Any) -> Any:
+    return list(shift)
+
+
+_shift_backward: Any = Kernel("channel_shift_backward", _shift_gradient_shape)
+
+
+def _shift_bprop(x: Any, shift: Any, out: Any, dout: Any) -> Any:
+    return dout, _shift_backward(dout, shift)
+
+
+_shift: Any = Kernel("channel_shift_forward", _shifted, _shift_bprop)
+
+
+def shift_channels(x: Any, shift: Any) -> Any:
+    """One pass, and one for the gradient of ``shift``."""
+    return _shift(x, shift) if x.dtype == ms.float32 else stock.shift_channels(x, shift)

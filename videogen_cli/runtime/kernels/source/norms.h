@@ -5,7 +5,7 @@
 
 namespace vgen {
 
-inline bool has(const Arguments &args, int index) { return args.dim(index, 0) != 0; }
+
 
 // Rows of floats that belong to samples, `samples` times an equal number, cut into chunks for threads to work on. The
 // cut depends on nothing but sizes, and sums over a sample's rows are made chunk by chunk: so they are always the same.

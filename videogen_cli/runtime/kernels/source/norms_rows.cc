@@ -16,11 +16,11 @@ struct Affine {
 
   explicit Affine(const Arguments &args)
       : width(args.dim(0, -1)),
-        samples(has(args, 3) ? args.dim(3, 0) : 1),
-        weight(has(args, 1) ? args.floats(1) : nullptr),
-        bias(has(args, 2) ? args.floats(2) : nullptr),
-        shift(has(args, 3) ? args.floats(3) : nullptr),
-        scale(has(args, 4) ? args.floats(4) : nullptr) {}
+        samples(args.optional(3) ? args.dim(3, 0) : 1),
+        weight(args.optional(1)),
+        bias(args.optional(2)),
+        shift(args.optional(3)),
+        scale(args.optional(4)) {}
 
   float weight_at(int64_t column) const { return weight ? weight[column] : 1.0f; }
   float bias_at(int64_t column) const { return bias ? bias[column] : 0.0f; }
