@@ -63,7 +63,8 @@ parity: $(VENV)/.installed-dev
 test: lint types unit parity
 
 bench: $(VENV)/.installed-bench
-	@"$(BIN)/python" benchmarks/run.py $(BENCH)
+	@"$(BIN)/python" benchmarks/run.py --docs $(BENCH)
+	"$(BIN)/python" benchmarks/library.py --docs
 	"$(BIN)/python" benchmarks/convert.py
 
 resolve: $(VENV)/.installed-dev

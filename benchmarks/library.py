@@ -25,7 +25,7 @@ import torch  # noqa: E402
 import torch_side  # noqa: E402
 from cases import FORWARD, Model  # noqa: E402
 from harness import ALLOCATOR, Turn  # noqa: E402
-from run import add_where, summary  # noqa: E402
+from run import DOCS, add_where, summary  # noqa: E402
 
 from videogen_cli.models.t2v_turbo.modelscope import MODELSCOPE_KEYS, published_text  # noqa: E402
 
@@ -146,7 +146,7 @@ def _compared(component: str, case: Model, make: Callable[[Any], Any], asked: ar
 
 
 def main() -> None:
-    """Print the table, and write it to docs/performance.md."""
+    """Print the table, and write it to docs/performance.md if asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--repeats", type=int, default=7)
@@ -159,14 +159,14 @@ def main() -> None:
     if asked.cores:
         os.sched_setaffinity(0, asked.cores)
     torch_side.start(asked.threads)
-    results = report.Results(asked.json)
+    results = report.Results(DOCS / "performance.json" if asked.docs else asked.json)
     for component, case, make in _cases():
         if asked.only in case.name:
             row = _compared(component, case, make, asked)
             results.add_library(row)
             print(report.library_line(row), flush=True)
-    if not asked.no_docs:
-        report.write(results, ROOT / "docs")
+    if asked.docs:
+        report.write(results, DOCS)
 
 
 if __name__ == "__main__":

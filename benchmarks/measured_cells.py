@@ -160,5 +160,17 @@ def attention_masked(q: Any, k: Any, v: Any, mask: Any) -> Any:
     return F.attention(q, k, v, q.shape[2] // 64, mask)
 
 
+def to_channels_last(x: Any) -> Any:
+    return F.permute(x, (0, 2, 3, 1))
+
+
+def to_frames_last(x: Any) -> Any:
+    return F.permute(x, (0, 2, 1, 3, 4))
+
+
+def shift_channels(x: Any, shift: Any) -> Any:
+    return F.shift_channels(x, shift)
+
+
 def upsample(x: Any) -> Any:
     return F.upsample_nearest(x)

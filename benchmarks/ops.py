@@ -64,6 +64,9 @@ _OTHERS = {
     "geglu 4096x2560": ("geglu", (4096, 2560)),
     "swiglu 1792x4096": ("swiglu", (1792, 4096), (1792, 4096)),
     "silu 4096x1280": ("silu", (4096, 1280)),
+    "permute to channels last 8x320x20x32": ("to_channels_last", (8, 320, 20, 32)),
+    "permute frames 1x320x8x20x32": ("to_frames_last", (1, 320, 8, 20, 32)),
+    "shift_channels 8x320x20x32": ("shift_channels", (8, 320, 20, 32), (1, 320)),
     "upsample 8x320x20x32": ("upsample", (8, 320, 20, 32)),
 }
 _ADAMW = ((1280, 1280), (320, 320, 3, 3), (320,), (10240, 320), (640, 640, 3, 3), (1280,)) * 2

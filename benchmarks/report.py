@@ -34,6 +34,7 @@ class Results:
         self._save()
 
     def _save(self) -> None:
+        self.file.parent.mkdir(exist_ok=True)
         self.file.write_text(json.dumps({"runs": self.runs, "library": self.library}, indent=1) + "\n")
 
     def peak(self, kernels: str) -> float:

@@ -1,7 +1,7 @@
-"""Time vgen against PyTorch on this machine's CPU and write what came out to docs/performance.md.
+"""Time vgen against PyTorch on this machine's CPU; with ``--docs``, write what came out to docs/performance.md.
 
     python benchmarks/run.py [ops] [models] [--only TEXT] [--phase forward|train] [--repeats N] [--quick]
-                             [--threads N] [--cores 2,3] [--lock FILE] [--json FILE] [--no-docs]
+                             [--threads N] [--cores 2,3] [--lock FILE] [--json FILE] [--docs]
 
 ``benchmarks/ops.py`` and ``benchmarks/models.py`` do the same for one of the two. Ratios are vgen's median time over
 PyTorch's: below 1 is faster. ``VGEN_KERNELS=off`` measures without vgen's own kernels, and fills a column of its own.
@@ -25,6 +25,7 @@ from machine import describe  # noqa: E402
 
 from videogen_cli.runtime.kernels.build import library  # noqa: E402
 
+DOCS = ROOT / "docs"
 QUICK_REPEATS = 3
 OPS_GIGABYTES = 4.0
 TOLERANCE = 2e-3  # of outputs, relative to the largest
@@ -39,7 +40,7 @@ def main(suites: list[str] | None = None) -> None:
         cores=asked.cores,
         lock=asked.lock,
     )
-    results = report.Results(asked.json)
+    results = report.Results(DOCS / "performance.json" if asked.docs else asked.json)
     kernels = "on" if library().path else "off"
     results.describe(kernels, describe(options.threads, options.cores))
     wrong = []
@@ -51,8 +52,8 @@ def main(suites: list[str] | None = None) -> None:
             print(report.line(row, results.peak(kernels)), flush=True)
             if not row["error"] < TOLERANCE:
                 wrong.append(f"{row['name']} ({row['phase']}): outputs differ by {row['error']:.1e}")
-    if not asked.no_docs:
-        report.write(results, ROOT / "docs")
+    if asked.docs:
+        report.write(results, DOCS)
     if wrong:
         sys.exit("\n".join(wrong))
 
@@ -76,8 +77,8 @@ def add_where(parser: argparse.ArgumentParser) -> None:
     """Add the options that say where to run and where results go."""
     parser.add_argument("--cores", default=(), type=_numbers, help="pin timed calls to these, such as 2,3")
     parser.add_argument("--lock", type=Path, help="hold this lock file while timing")
-    parser.add_argument("--json", type=Path, default=ROOT / "docs" / "performance.json", help="results, added to")
-    parser.add_argument("--no-docs", action="store_true", help="print, and write the JSON file only")
+    parser.add_argument("--json", type=Path, default=ROOT / "build" / "performance.json", help="results, added to")
+    parser.add_argument("--docs", action="store_true", help="keep results in docs/, and rewrite the page there")
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -71,21 +71,24 @@ def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None) -> Any:
 
 
 def linear_from_channels(x: Any, weight: Any, bias: Any = None, frames: int = 0) -> Any:
-    pixels = x.flatten(2)
-    if frames:
-        tokens = pixels.unflatten(0, (-1, frames)).permute(0, 3, 1, 2).flatten(0, 1)
-    else:
-        tokens = pixels.transpose(1, 2)
-    return tf.linear(tokens, weight, bias)
+    return tf.linear(tokens_of(x, frames), weight, bias)
 
 
 def linear_to_channels(x: Any, weight: Any, bias: Any, residual: Any, frames: int = 0) -> Any:
-    x = tf.linear(x, weight, bias)
-    if frames:
-        images = x.unflatten(0, (len(residual) // frames, -1)).permute(0, 2, 3, 1)
-    else:
-        images = x.transpose(1, 2)
-    return images.reshape(residual.shape) + residual
+    return images_of(tf.linear(x, weight, bias), residual.shape, frames) + residual
+
+
+def tokens_of(images: Any, frames: int) -> Any:
+    pixels = images.flatten(2)
+    if frames == 0:
+        return pixels.transpose(1, 2)
+    return pixels.unflatten(0, (-1, frames)).permute(0, 3, 1, 2).flatten(0, 1)
+
+
+def images_of(tokens: Any, shape: Any, frames: int) -> Any:
+    if frames == 0:
+        return tokens.transpose(1, 2).reshape(shape)
+    return tokens.unflatten(0, (shape[0] // frames, -1)).permute(0, 2, 3, 1).reshape(shape)
 
 
 def conv2d(
@@ -202,6 +205,15 @@ def attention(q: Any, k: Any, v: Any, heads: int, mask: Any = None, scale: Any =
     q, k, v = (part.unflatten(-1, (-1, width)).transpose(1, 2) for part in (q, k, v))
     shared = k.shape[1] < heads
     return tf.scaled_dot_product_attention(q, k, v, mask, scale=scale, enable_gqa=shared).transpose(1, 2).flatten(2)
+
+
+def permute(x: Any, axes: Any) -> Any:
+    return x.permute(axes)
+
+
+def shift_channels(x: Any, shift: Any) -> Any:
+    spread = shift.reshape(*shift.shape, *(1,) * (x.ndim - 2))
+    return (x.unflatten(0, (len(shift), -1)) + spread.unsqueeze(1)).flatten(0, 1)
 
 
 def mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
