@@ -126,3 +126,11 @@ def test_function_and_gradients(mode, extras):
 def test_shapes_that_do_not_fit_are_refused(shapes, message):
     with pytest.raises(UsageError, match=f"linear_forward cannot take .*{message}"):
         F.linear(*(ms.Tensor(np.ones(shape, np.float32)) for shape in shapes))
+
+
+def test_other_types_keep_their_precision():
+    rng = np.random.default_rng(0)
+    x, w, b = rng.standard_normal((3, 5)), rng.standard_normal((7, 5)), rng.standard_normal(7)
+    y = F.linear(*map(ms.Tensor, (x, w, b)))
+    assert y.dtype == ms.float64
+    np.testing.assert_allclose(y.asnumpy(), x @ w.T + b, rtol=1e-13, atol=1e-13)
