@@ -114,11 +114,16 @@ void attend(const Problem &problem, int64_t sample, int64_t head, int64_t first,
     pack_lanes(problem.q + start + query * sizes.query_stride(), sizes.query_stride(), panels.size(panel), dim,
                problem.scale, room.queries + query * dim, panels.width(panel));
   }
-  for (int64_t key = 0; key < sizes.keys; key += KEY_BLOCK) {
-    const int64_t keys = std::min(KEY_BLOCK, sizes.keys - key);
+  const int64_t blocks = (sizes.keys + KEY_BLOCK - 1) / KEY_BLOCK;
+  const int64_t block = ((sizes.keys + blocks - 1) / blocks + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+  for (int64_t key = 0; key < sizes.keys; key += block) {
+    const int64_t keys = std::min(block, sizes.keys - key);
     const int64_t key_start = sizes.key_at(sample, key, kv_head);
-    const Rows k = gathered({problem.k + key_start, sizes.key_stride()}, keys, dim, room.keys);
-    const Rows v = gathered({problem.v + key_start, sizes.key_stride()}, keys, dim, room.values);
+    Rows k{problem.k + key_start, sizes.key_stride()}, v{problem.v + key_start, sizes.key_stride()};
+    if (panels.count > 1) {
+      k = gathered(k, keys, dim, room.keys);
+      v = gathered(v, keys, dim, room.values);
+    }
     for (int64_t panel = 0; panel < panels.count; panel++) {
       const int64_t query = panels.first(panel), vecs = panels.width(panel), width = vecs * LANES;
       float *out = room.out + query * dim;
@@ -160,7 +165,7 @@ VGEN_KERNEL(attention_forward) {
   const int64_t room = Room::floats(sizes.dim, block);
   const int threads = vgen::threads_for(rows * sizes.keys * sizes.dim, 1 << 16);
   vgen::Scratch scratch(threads * room);
-  vgen::parallel(sizes.batch * sizes.heads * blocks, threads, [&](int64_t task, int thread) {
+  parallel_runs(sizes.batch * sizes.heads * blocks, threads, [&](int64_t task, int thread) {
     const int64_t pair = task / blocks, first = task % blocks * block;
     attend(problem, pair / sizes.heads, pair % sizes.heads, first, std::min(block, sizes.queries - first),
            Room(scratch.get() + thread * room, sizes.dim, block));

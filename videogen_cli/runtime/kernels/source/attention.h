@@ -5,6 +5,7 @@
 #pragma once
 
 #include "attention_panels.h"
+#include "parallel.h"
 
 namespace vgen::attention {
 
@@ -71,6 +72,16 @@ inline Vec exp_below_88(Vec x) {
   p = p * f + 1.000000072f;
   const VecU power = (reinterpret_cast<const VecU &>(shifted) << 23) + (127u << 23);
   return p * reinterpret_cast<const Vec &>(power);
+}
+
+// parallel() for tasks that may be short: a thread takes several in a row.
+template <class Body>
+inline void parallel_runs(int64_t tasks, int threads, const Body &body) {
+  const int64_t run = std::max<int64_t>(1, tasks / (threads * 16));
+  parallel((tasks + run - 1) / run, threads, [&](int64_t index, int thread) {
+    const int64_t end = std::min(tasks, (index + 1) * run);
+    for (int64_t task = index * run; task < end; task++) body(task, thread);
+  });
 }
 
 // Floats of scratch memory that keep what follows aligned.

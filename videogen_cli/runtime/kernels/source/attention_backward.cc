@@ -51,8 +51,9 @@ void pack_columns(Rows from, int64_t keys, int64_t dim, float *to) {
     const int64_t width = columns.width(panel) * LANES, count = columns.size(panel);
     for (int64_t key = 0; key < keys; key++, to += width) {
       const float *row = from.data + key * from.stride + columns.first(panel);
-      std::copy(row, row + count, to);
-      std::fill(to + count, to + width, 0.0f);
+      for (int64_t lane = 0; lane < width; lane += LANES) {
+        store(to + lane, count - lane >= LANES ? load(row + lane) : load_part(row + lane, count - lane));
+      }
     }
   }
 }
@@ -100,8 +101,7 @@ class Task {
     const int64_t width = vecs * LANES, dim = sizes.dim, query = row % sizes.queries;
     const int64_t at = sizes.query_at(sample, query, head_of(row));
     for (int64_t r = 0; r < count; r++) {
-      const float *from = problem.q + at + r * sizes.query_stride();
-      for (int64_t d = 0; d < dim; d++) room.queries[r * dim + d] = from[d] * problem.scale;
+      copy_scaled(problem.q + at + r * sizes.query_stride(), dim, problem.scale, room.queries + r * dim);
     }
     const Rows dout = gathered({problem.dout + at, sizes.query_stride()}, count, dim, room.dout);
     multiply(count, vecs, room.queries, dim, 1, room.keys, dim, room.scores, width, false);
@@ -151,10 +151,9 @@ void write_dq(const Problem &problem, int64_t pair, const float *from, int64_t p
   for (int64_t row = 0; row < sizes.group() * sizes.queries; row++, from += row_floats) {
     const int64_t head = pair % sizes.kv_heads * sizes.group() + row / sizes.queries;
     float *to = problem.dq + sizes.query_at(pair / sizes.kv_heads, row % sizes.queries, head);
-    for (int64_t d = 0; d < sizes.dim; d++) {
-      float total = from[d];
-      for (int64_t part = 1; part < parts; part++) total += from[part * apart + d];
-      to[d] = total * problem.scale;
+    copy_scaled(from, sizes.dim, problem.scale, to);
+    for (int64_t part = 1; part < parts; part++) {
+      for (int64_t d = 0; d < sizes.dim; d++) to[d] += from[part * apart + d] * problem.scale;
     }
   }
 }
@@ -178,7 +177,7 @@ VGEN_KERNEL(attention_backward) {
   const int64_t room = Room::floats(sizes);
   const int64_t dq_floats = sizes.group() * sizes.queries * Panels(sizes.dim).vecs * vgen::LANES;
   vgen::Scratch scratch(threads * room), dq((parts > 1 ? tasks : threads) * dq_floats);
-  vgen::parallel(tasks, threads, [&](int64_t index, int thread) {
+  parallel_runs(tasks, threads, [&](int64_t index, int thread) {
     const int64_t pair = index / parts, part = index % parts;
     const Room own(scratch.get() + thread * room, sizes.dim);
     float *own_dq = dq.get() + (parts > 1 ? index : thread) * dq_floats;

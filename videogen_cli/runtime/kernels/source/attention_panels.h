@@ -71,13 +71,17 @@ struct Rows {
   int64_t stride;
 };
 
+// to[i] = from[i] * factor
+inline void copy_scaled(const float *from, int64_t count, float factor, float *to) {
+  int64_t i = 0;
+  for (; i + LANES <= count; i += LANES) store(to + i, load(from + i) * factor);
+  if (i < count) store_part(to + i, load_part(from + i, count - i) * factor, count - i);
+}
+
 // Rows one after the other, copied into `room` unless they lie so already: columns of far apart rows are slow to walk.
 inline Rows gathered(Rows from, int64_t rows, int64_t dim, float *room) {
   if (from.stride == dim) return from;
-  for (int64_t r = 0; r < rows; r++) {
-    const float *row = from.data + r * from.stride;
-    std::copy(row, row + dim, room + r * dim);
-  }
+  for (int64_t r = 0; r < rows; r++) copy_scaled(from.data + r * from.stride, dim, 1.0f, room + r * dim);
   return {room, dim};
 }
 
