@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 SIDES = ("vgen", "torch")
-# MindSpore tries numbers of threads in the first calls, of which preparing a case made two already.
+# MindSpore tries numbers of threads in the first calls of an operator.
 WARM_UP_CALLS, WARM_UP_SECONDS = 8, 1.0
 HOLD_SECONDS = 15
 DISTURBED, SHORT_SECONDS = 0.05, 0.5  # share of the cores' time, which the kernel counts in hundredths of a second

@@ -142,7 +142,10 @@ def conv_transpose2d(x: Any, weight: Any, bias: Any = None, stride: int = 1, pad
     return tf.conv_transpose2d(x, weight, bias, stride, padding)
 
 
-def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float, silu: bool = False) -> Any:
+def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float, silu: bool = False, frames: int = 1) -> Any:
+    if frames > 1:
+        clips = x.unflatten(0, (-1, frames)).transpose(1, 2)
+        return group_norm(clips, groups, weight, bias, eps, silu).transpose(1, 2).flatten(0, 1)
     x = tf.group_norm(x, groups, weight, bias, eps)
     return tf.silu(x) if silu else x
 

@@ -10,7 +10,8 @@ import torch
 import torch_backend
 from cases import FORWARD, Model, Operation, draw_parameter
 
-Prepared = tuple[Callable[[], list[np.ndarray]], Callable[[], Any], int]
+Prepared = tuple[Callable[[], list[np.ndarray]], Callable[[], Any]]
+count_flops = torch_backend.count_flops
 
 
 def start(threads: int) -> None:
@@ -20,7 +21,7 @@ def start(threads: int) -> None:
 
 
 def prepare(case: Any) -> Prepared:
-    """Return what shows a case's outputs, what runs it once, and its FLOPs."""
+    """Return what shows a case's outputs, and what runs it once."""
     if isinstance(case, Operation):
         return _update(case) if case.function == "adamw" else _operation(case)
     return _forward(case) if case.phase == FORWARD else _step(case)
@@ -45,9 +46,7 @@ def _forward(case: Model) -> Prepared:
         with torch.inference_mode():
             return part(*tensors)
 
-    with torch.no_grad():
-        flops = torch_backend.count_flops(lambda: part(*tensors))
-    return lambda: [call().numpy()], call, flops
+    return lambda: [call().numpy()], call
 
 
 def _optimizer(parameters: Any) -> torch.optim.Optimizer:
@@ -78,7 +77,7 @@ def _step(case: Model) -> Prepared:
         optimizer.step()
         return [loss.numpy().reshape(1), norm.numpy().reshape(1)]
 
-    return checked_step, step, torch_backend.count_flops(backward)
+    return checked_step, step
 
 
 def _operation(case: Operation) -> Prepared:
@@ -92,7 +91,7 @@ def _operation(case: Operation) -> Prepared:
             return function(*tensors)
 
     if case.phase == FORWARD:
-        return lambda: [call().numpy()], call, torch_backend.count_flops(lambda: function(*tensors))
+        return lambda: [call().numpy()], call
     for tensor in tensors:
         tensor.requires_grad_()
     weights = torch.ones(call().shape)
@@ -100,7 +99,7 @@ def _operation(case: Operation) -> Prepared:
     def differentiate() -> Any:
         return torch.autograd.grad(function(*tensors), tensors, weights)
 
-    return lambda: [g.numpy() for g in differentiate()], differentiate, torch_backend.count_flops(differentiate)
+    return lambda: [g.numpy() for g in differentiate()], differentiate
 
 
 def _update(case: Operation) -> Prepared:
@@ -113,4 +112,4 @@ def _update(case: Operation) -> Prepared:
         optimizer.step()
         return [parameters[0].detach().numpy()]
 
-    return show, optimizer.step, 0
+    return show, optimizer.step
