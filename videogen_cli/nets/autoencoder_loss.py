@@ -108,7 +108,7 @@ def softplus(x: Any) -> Any:
 def frames(x: Any) -> Any:
     """Turn clips (b c f h w) into ((b f) c h w)."""
     b, c, f, height, width = x.shape
-    return x.permute(0, 2, 1, 3, 4).reshape(b * f, c, height, width)
+    return F.permute(x, (0, 2, 1, 3, 4)).reshape(b * f, c, height, width)
 
 
 def _length(gradient: Any) -> Any:

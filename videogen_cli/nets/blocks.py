@@ -63,11 +63,10 @@ class ResBlock(Cell):
         x = self.in_layers(h)
         n, c, height, width = x.shape
         b, f = emb.shape[0], n // emb.shape[0]
-        x = x.reshape(b, f, c, height, width) + self.emb_layers(emb).reshape(b, 1, c, 1, 1)
-        x = self.out_layers(x.reshape(n, c, height, width), self.skip_connection(h))
+        x = self.out_layers(F.shift_channels(x, self.emb_layers(emb)), self.skip_connection(h))
         if self.temporal_conv is not None and f >= self.fewest_frames:
-            x = self.temporal_conv(x.reshape(b, f, c, height, width).permute(0, 2, 1, 3, 4))
-            x = x.permute(0, 2, 1, 3, 4).reshape(n, c, height, width)
+            x = self.temporal_conv(F.permute(x.reshape(b, f, c, height, width), (0, 2, 1, 3, 4)))
+            x = F.permute(x, (0, 2, 1, 3, 4)).reshape(n, c, height, width)
         return x
 
 
@@ -100,7 +99,10 @@ class Upsample(Cell):
 
     def construct(self, h: Any, shape: Any) -> Any:
         """Map h (n c h w) to the height and width of ``shape``: 2h or 2h - 1, 2w or 2w - 1."""
-        return self.conv(F.upsample_nearest(h)[:, :, : shape[2], : shape[3]])
+        x = F.upsample_nearest(h)
+        if x.shape[2:] != shape[2:]:  # a slice is slow even where it cuts nothing off
+            x = x[:, :, : shape[2], : shape[3]]
+        return self.conv(x)
 
 
 class Stage(Sequential):

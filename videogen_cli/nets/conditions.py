@@ -50,12 +50,12 @@ class ConditionEncoder(Cell):
     def construct(self, video: Any, height: int, width: int) -> Any:
         """Map video (b channels f H W) of any size to (b width f height width), the latents' size."""
         b, c, f, rows, columns = video.shape
-        x = F.silu(self.conv1(video.permute(0, 2, 1, 3, 4).reshape(b * f, c, rows, columns)))
+        x = F.silu(self.conv1(F.permute(video, (0, 2, 1, 3, 4)).reshape(b * f, c, rows, columns)))
         x = self.conv3(F.silu(self.conv2(F.average_pool(x, (4 * height, 4 * width)))))
-        x = x.reshape(b, f, -1, height * width).permute(0, 3, 1, 2).reshape(b * height * width, f, -1)
+        x = F.permute(x.reshape(b, f, -1, height * width), (0, 3, 1, 2)).reshape(b * height * width, f, -1)
         for layer in self.layers:
             x = layer(x)
-        return x.reshape(b, height, width, f, -1).permute(0, 4, 3, 1, 2)
+        return F.permute(x.reshape(b, height, width, f, -1), (0, 4, 3, 1, 2))
 
 
 class Conditions(Cell):
@@ -154,7 +154,7 @@ class ConditionedUNet3D(UNet3D):
             hints = F.zeros((b, self.concat_dim, f, height, width), latents.dtype)
         x = F.concat([latents, hints.astype(latents.dtype)], 1)
         if self.fusion is not None:
-            x = self.fusion(x.permute(0, 2, 1, 3, 4).reshape(b * f, -1, height, width))
-            x = x.reshape(b, f, -1, height, width).permute(0, 2, 1, 3, 4)
+            x = self.fusion(F.permute(x, (0, 2, 1, 3, 4)).reshape(b * f, -1, height, width))
+            x = F.permute(x.reshape(b, f, -1, height, width), (0, 2, 1, 3, 4))
         emb = self.embed(timesteps, fps, None, None, latents.dtype)
         return self.denoise(x, emb, self.conditions.tokens(context, image, keep))

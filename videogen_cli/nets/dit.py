@@ -72,5 +72,5 @@ def unpatchify(tokens: Any, grid: tuple[int, ...], patch: tuple[int, ...]) -> An
     """
     (h, w), (p, q) = grid, patch
     n, channels = tokens.shape[0], tokens.shape[2] // (p * q)
-    pixels = tokens.reshape(n, h, w, p, q, channels).permute(0, 5, 1, 3, 2, 4)
+    pixels = F.permute(tokens.reshape(n, h, w, p, q, channels), (0, 5, 1, 3, 2, 4))
     return pixels.reshape(n, channels, h * p, w * q)

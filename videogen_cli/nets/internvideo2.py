@@ -84,7 +84,7 @@ class VideoTower(Cell):
         if self.times == self.origin_times:
             return self.pos_embed
         over_time = F.resampling(self.origin_times, self.times, "bilinear")
-        placed = F.linear(self._by_time().permute(1, 0), over_time).permute(1, 0)
+        placed = F.permute(F.linear(F.permute(self._by_time(), (1, 0)), over_time), (1, 0))
         return F.concat([self.pos_embed[:, :1], placed.reshape(1, -1, self.pos_embed.shape[2])], 1)
 
     def image_positions(self) -> Any:
@@ -110,7 +110,7 @@ class TubeletEmbed(Cell):
         """Map (b f 3 h w) to tokens (b n width), frame by frame, row by row."""
         b, f, c, height, width = frames.shape
         t, p = self.kernel
-        x = frames.reshape(b, f // t, t, c, height // p, p, width // p, p).permute(0, 1, 4, 6, 3, 2, 5, 7)
+        x = F.permute(frames.reshape(b, f // t, t, c, height // p, p, width // p, p), (0, 1, 4, 6, 3, 2, 5, 7))
         return self.proj(x.reshape(b, -1, c * t * p * p))
 
 

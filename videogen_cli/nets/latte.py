@@ -93,7 +93,7 @@ class Latte(Cell):
         shift, scale = modulations(self.scale_shift_table, embedded, 2)
         x = self.proj_out(self.norm_out(x, shift, scale))
         x = unpatchify(x.reshape(b * (frames + images), rows * columns, -1), (rows, columns), (self.patch, self.patch))
-        return x.reshape((b, frames + images, *x.shape[1:])).permute(0, 2, 1, 3, 4)
+        return F.permute(x.reshape((b, frames + images, *x.shape[1:])), (0, 2, 1, 3, 4))
 
     def text(self, captions: Any, mask: Any, frames: int, images: int) -> Any:
         """Return what cross-attention reads, (b l width) or with images (b*(f+n) l width), and what it adds: bias.
@@ -123,8 +123,8 @@ class PatchEmbed(Cell):
     def construct(self, latents: Any) -> Any:
         """Map (b c f h w) to (b f t width)."""
         b, c, f, h, w = latents.shape
-        x = self.proj(latents.permute(0, 2, 1, 3, 4).reshape(b * f, c, h, w))
-        return x.reshape(b, f, x.shape[1], -1).permute(0, 1, 3, 2)
+        x = self.proj(F.permute(latents, (0, 2, 1, 3, 4)).reshape(b * f, c, h, w))
+        return F.permute(x.reshape(b, f, x.shape[1], -1), (0, 1, 3, 2))
 
 
 class ModulatedAttention(Cell):
@@ -178,8 +178,8 @@ class TemporalBlock(ModulatedAttention):
         """Map x (b f t d) to itself."""
         shift, scale, gate, shift_ff, scale_ff, gate_ff = modulations(self.scale_shift_table, modulation, 2)
         b, f, t, width = x.shape
-        y = self.norm1(x, shift, scale).permute(0, 2, 1, 3).reshape(b * t, f, width)
-        x = F.gated_add(x, gate, self.attn1(y, y).reshape(b, t, f, width).permute(0, 2, 1, 3))
+        y = F.permute(self.norm1(x, shift, scale), (0, 2, 1, 3)).reshape(b * t, f, width)
+        x = F.gated_add(x, gate, F.permute(self.attn1(y, y).reshape(b, t, f, width), (0, 2, 1, 3)))
         return F.gated_add(x, gate_ff, self.ff(self.norm3(x, shift_ff, scale_ff)))
 
 

@@ -58,7 +58,7 @@ class MiDaS(Cell):
         patches = self.patch_embedding(images)
         n, width, h, w = patches.shape
         first = F.broadcast_to(self.cls_embedding.astype(patches.dtype), (n, 1, width))
-        x = F.concat([first, patches.reshape(n, width, -1).permute(0, 2, 1)], 1) + self._positions(h, w)
+        x = F.concat([first, F.permute(patches.reshape(n, width, -1), (0, 2, 1))], 1) + self._positions(h, w)
         maps: Any = ()
         for stage, readout in enumerate((self.fc1, self.fc2, self.fc3, self.fc4)):
             start = stage * self.layers_per_stage
@@ -66,7 +66,7 @@ class MiDaS(Cell):
                 x = block(x)
             tokens = x[:, 1:]
             tokens = readout(F.concat([tokens, F.broadcast_to(x[:, :1], tokens.shape)], -1))
-            maps += (tokens.permute(0, 2, 1).reshape(n, width, h, w),)
+            maps += (F.permute(tokens, (0, 2, 1)).reshape(n, width, h, w),)
         x = self.fusion4(self.conv4(maps[3]))
         x = self.fusion3(x, self.conv3(maps[2]))
         x = self.fusion2(x, self.conv2(maps[1]))
@@ -78,8 +78,8 @@ class MiDaS(Cell):
         if (h, w) == (self.grid, self.grid):
             return table
         width = table.shape[2]
-        image = table[:, 1:].reshape(1, self.grid, self.grid, width).permute(0, 3, 1, 2)
-        resized = F.resize(image, (h, w), "bilinear").reshape(1, width, h * w).permute(0, 2, 1)
+        image = F.permute(table[:, 1:].reshape(1, self.grid, self.grid, width), (0, 3, 1, 2))
+        resized = F.permute(F.resize(image, (h, w), "bilinear").reshape(1, width, h * w), (0, 2, 1))
         return F.concat([table[:, :1], resized], 1)
 
 

@@ -129,7 +129,7 @@ class LatentEmbedder(Cell):
         """Map (b f c h w) to (b n width), n running over frames, then rows, then columns."""
         b, f, c, h, w = latents.shape
         pf, ph, pw = self.patch
-        x = latents.reshape(b, f // pf, pf, c, h // ph, ph, w // pw, pw).permute(0, 1, 4, 6, 3, 2, 5, 7)
+        x = F.permute(latents.reshape(b, f // pf, pf, c, h // ph, ph, w // pw, pw), (0, 1, 4, 6, 3, 2, 5, 7))
         return self.proj(x.reshape(b, (f // pf) * (h // ph) * (w // pw), c * pf * ph * pw))
 
 
@@ -224,5 +224,5 @@ class MovieGenTransformer(Cell):
     def unpatchify(self, x: Any, grid: Any) -> Any:
         """Lay patches (b n pf*ph*pw*c), channels last in each, out as (b f c h w)."""
         b, (frames, rows, columns), (pf, ph, pw) = x.shape[0], grid, self.patch
-        x = x.reshape(b, frames, rows, columns, pf, ph, pw, self.channels).permute(0, 1, 4, 7, 2, 5, 3, 6)
+        x = F.permute(x.reshape(b, frames, rows, columns, pf, ph, pw, self.channels), (0, 1, 4, 7, 2, 5, 3, 6))
         return x.reshape(b, frames * pf, self.channels, rows * ph, columns * pw)

@@ -56,7 +56,7 @@ class RAFT(Cell):
         params, (n, c, h, w) = self.params, first.shape
         hidden = F.tanh(context[:, : params.hidden_channels])
         context = F.relu(context[:, params.hidden_channels :])
-        volume = F.matmul(first.reshape(n, c, -1).permute(0, 2, 1), second.reshape(n, c, -1)) * c**-0.5
+        volume = F.matmul(F.permute(first.reshape(n, c, -1), (0, 2, 1)), second.reshape(n, c, -1)) * c**-0.5
         levels = (volume.reshape(n * h * w, h, w),)
         for _ in range(params.correlation_levels - 1):
             levels = (*levels, _halve(levels[-1]))
@@ -85,9 +85,9 @@ class RAFT(Cell):
         for level, volume in enumerate(levels):
             x = _taps(place[:, 0].reshape(-1, 1) / 2**level + self.offsets, volume.shape[2])
             y = _taps(place[:, 1].reshape(-1, 1) / 2**level + self.offsets, volume.shape[1])
-            window = F.matmul(F.matmul(x, volume.permute(0, 2, 1)), y.permute(0, 2, 1))
+            window = F.matmul(F.matmul(x, F.permute(volume, (0, 2, 1))), F.permute(y, (0, 2, 1)))
             found = (*found, window.reshape(n, h, w, -1))
-        return F.concat(found, -1).permute(0, 3, 1, 2)
+        return F.permute(F.concat(found, -1), (0, 3, 1, 2))
 
 
 def _taps(points: Any, size: int) -> Any:

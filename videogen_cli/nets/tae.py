@@ -145,9 +145,9 @@ class TemporalAttention(Cell):
     def construct(self, x: Any) -> Any:
         """Map (b c f h w) to itself."""
         b, c, f, h, w = x.shape
-        tokens = self.norm(x).permute(0, 3, 4, 2, 1).reshape(b * h * w, f, c)
+        tokens = F.permute(self.norm(x), (0, 3, 4, 2, 1)).reshape(b * h * w, f, c)
         out = self.proj_out(F.attention(self.to_q(tokens), self.to_k(tokens), self.to_v(tokens), 1))
-        return out.reshape(b, h, w, f, c).permute(0, 4, 3, 1, 2) + x
+        return F.permute(out.reshape(b, h, w, f, c), (0, 4, 3, 1, 2)) + x
 
 
 class SpatialAttention(Sequential):
@@ -234,5 +234,5 @@ class TemporalUpsample(Cell):
     def construct(self, x: Any) -> Any:
         """Map (b c f h w) to (b c 2f h w)."""
         b, c, f, h, w = x.shape
-        doubled = F.broadcast_to(x.reshape(b, c, f, 1, h, w), (b, c, f, 2, h, w)).reshape(b, c, 2 * f, h, w)
-        return self.conv(doubled)
+        doubled = F.upsample_nearest(x.reshape(b, c, f, h * w), (2, 1))
+        return self.conv(doubled.reshape(b, c, 2 * f, h, w))

@@ -87,7 +87,7 @@ class UNet3D(Cell):
     ) -> Any:
         """Run all blocks on ``latents`` (b first_channels f h w) and return what ``construct`` does."""
         b, c, f, height, width = latents.shape
-        h = latents.permute(0, 2, 1, 3, 4).reshape(b * f, c, height, width)
+        h = F.permute(latents, (0, 2, 1, 3, 4)).reshape(b * f, c, height, width)
         texts = (context, motion_context)
         skips, maps = (), ()
         for index, stage in enumerate(self.input_blocks):
@@ -101,7 +101,7 @@ class UNet3D(Cell):
             following = skips[max(len(skips) - 2 - index, 0)]
             h, seen = _run(stage, F.concat([h, skips[-1 - index]], 1), emb, texts, following.shape, motion_token)
             maps = (*maps, *seen)
-        out = self.out(h).reshape(b, f, -1, height, width).permute(0, 2, 1, 3, 4)
+        out = F.permute(self.out(h).reshape(b, f, -1, height, width), (0, 2, 1, 3, 4))
         return out if motion_token is None else (out, maps)
 
     def embed(self, timesteps: Any, fps: Any, timestep_cond: Any, motion_cond: Any, dtype: Any) -> Any:

@@ -101,15 +101,15 @@ class AttnBlock3D(AttnBlock3DFix):
     def construct(self, x: Any) -> Any:
         """Map (b c f h w) to itself."""
         b, c, f, height, width = x.shape
-        tokens = self.norm(x).permute(0, 2, 3, 4, 1)
+        tokens = F.permute(self.norm(x), (0, 2, 3, 4, 1))
         q, k, v = (self._mixed(part(tokens)) for part in (self.q, self.k, self.v))
-        out = F.attention(q, k, v, 1).permute(0, 2, 1).reshape(b, c, f, height, width)
-        return self.proj_out(out.permute(0, 2, 3, 4, 1)).permute(0, 4, 1, 2, 3) + x
+        out = F.permute(F.attention(q, k, v, 1), (0, 2, 1)).reshape(b, c, f, height, width)
+        return F.permute(self.proj_out(F.permute(out, (0, 2, 3, 4, 1))), (0, 4, 1, 2, 3)) + x
 
     def _mixed(self, x: Any) -> Any:
         """Turn (b f h w c) into (b*f h*w c), taking memory in the order of (b c f h w)."""
         b, f, height, width, c = x.shape
-        return x.permute(0, 4, 1, 2, 3).reshape(b * f, c, height * width).permute(0, 2, 1)
+        return F.permute(F.permute(x, (0, 4, 1, 2, 3)).reshape(b * f, c, height * width), (0, 2, 1))
 
 
 class SpatialDownsample2x(Cell):

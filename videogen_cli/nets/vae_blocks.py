@@ -57,9 +57,9 @@ class AttnBlock(Cell):
         c, height, width = x.shape[1], x.shape[-2], x.shape[-1]
         clips = self.norm(x).reshape(x.shape[0], c, -1, height, width)
         b, f = clips.shape[0], clips.shape[2]
-        tokens = clips.permute(0, 2, 3, 4, 1).reshape(b * f, height * width, c)
+        tokens = F.permute(clips, (0, 2, 3, 4, 1)).reshape(b * f, height * width, c)
         out = self.proj_out(F.attention(self.q(tokens), self.k(tokens), self.v(tokens), 1))
-        return out.reshape(b, f, height, width, c).permute(0, 4, 1, 2, 3).reshape(x.shape) + x
+        return F.permute(out.reshape(b, f, height, width, c), (0, 4, 1, 2, 3)).reshape(x.shape) + x
 
 
 class Middle(Cell):
@@ -190,10 +190,10 @@ class FrameUpsample(Resample):
 def as_frames(x: Any) -> Any:
     """Turn (b c f h w) into ((b f) c h w)."""
     b, c, f, height, width = x.shape
-    return x.permute(0, 2, 1, 3, 4).reshape(b * f, c, height, width)
+    return F.permute(x, (0, 2, 1, 3, 4)).reshape(b * f, c, height, width)
 
 
 def as_video(x: Any, b: int) -> Any:
     """Turn ((b f) c h w) into (b c f h w)."""
     n, c, height, width = x.shape
-    return x.reshape(b, n // b, c, height, width).permute(0, 2, 1, 3, 4)
+    return F.permute(x.reshape(b, n // b, c, height, width), (0, 2, 1, 3, 4))
