@@ -50,6 +50,12 @@ def group_norm(x, groups, weight, bias, eps):
     return rows.reshape(x.shape) * weight.reshape(shape) + bias.reshape(shape)
 
 
+def group_norm_of_frames(x, groups, weight, bias, eps, frames):
+    n, c = x.shape[:2]
+    clips = x.reshape(n // frames, frames, c, -1).swapaxes(1, 2)
+    return group_norm(clips, groups, weight, bias, eps).swapaxes(1, 2).reshape(x.shape)
+
+
 def layer_norm(x, weight, bias, eps):
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) * weight + bias
 

@@ -117,6 +117,10 @@ def group_norm_silu(x, w, b):
     return F.group_norm(x, 2, w, b, 1e-5, True)
 
 
+def group_norm_frames(x, w, b):
+    return F.group_norm(x, 2, w, b, 1e-5, False, 3)
+
+
 def layer_norm_modulated(x, w, b, shift, scale):
     return F.layer_norm(x, w, b, 1e-5, shift, scale)
 
@@ -304,6 +308,11 @@ CASES = {
         group_norm_silu,
         lambda x, w, b: R.silu(R.group_norm(x, 2, w, b, 1e-5)),
         [a(2, 4, 9, 8) * 2 + 1, a(4), a(4)],
+    ),
+    "group_norm-frames": (
+        group_norm_frames,
+        lambda x, w, b: R.group_norm_of_frames(x, 2, w, b, 1e-5, 3),
+        [a(6, 4, 3, 5) * 2 + 1, a(4), a(4)],
     ),
     "layer_norm-modulated": (
         layer_norm_modulated,

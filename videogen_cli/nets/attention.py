@@ -122,11 +122,10 @@ class SpatialTransformer(Cell):
 
     def construct(self, h: Any, emb: Any, context: Any, motion_context: Any) -> Any:
         """Map h ((b f) c h w) to itself, reading ``context`` (b l d)."""
-        n, c, height, width = h.shape
-        x = self.proj_in(self.norm(h).reshape(n, c, -1).permute(0, 2, 1))
+        x = self.proj_in.from_images(self.norm(h))
         for block in self.transformer_blocks:
             x = block(x, context)
-        return self.proj_out(x).permute(0, 2, 1).reshape(n, c, height, width) + h
+        return self.proj_out.to_images(x, h)
 
 
 class TemporalTransformer(Cell):
@@ -167,18 +166,15 @@ class TemporalTransformer(Cell):
         Given a ``token`` (b,) of the motion text, also return how much each pixel attends to it in the last of the
         blocks (b h w f), mean over heads.
         """
-        n, c, height, width = h.shape
-        b, f = emb.shape[0], n // emb.shape[0]
+        b, f = emb.shape[0], h.shape[0] // emb.shape[0]
         if f < self.fewest_frames:
             return h
-        x = self.norm(h.reshape(b, f, c, -1).permute(0, 2, 1, 3))  # statistics over frames and pixels together
-        x = self.proj_in(x.permute(0, 3, 2, 1).reshape(-1, f, c))
+        x = self.proj_in.from_images(self.norm(h, f), f)
         seen: Any = None
         for block in self.transformer_blocks:
             if token is None:
                 x = block(x, motion_context)
             else:
                 x, seen = block(x, motion_context, token)
-        x = self.proj_out(x).reshape(b, height * width, f, c)
-        out = x.permute(0, 2, 3, 1).reshape(n, c, height, width) + h
-        return out if token is None else (out, seen.reshape(b, height, width, f))
+        out = self.proj_out.to_images(x, h, f)
+        return out if token is None else (out, seen.reshape(b, *h.shape[2:], f))

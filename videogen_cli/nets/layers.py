@@ -57,6 +57,18 @@ class Linear(Cell):
         out = F.linear(x, self.weight, self.bias, residual)
         return out if self.lora is None else out + self.lora(x)
 
+    def from_images(self, x: Any, frames: int = 0) -> Any:
+        """Map the pixels of (n in_features h w) to tokens, see ``F.linear_from_channels``."""
+        if self.lora is not None:
+            return self.construct(F.tokens_of(x, frames))
+        return F.linear_from_channels(x, self.weight, self.bias, frames)
+
+    def to_images(self, x: Any, residual: Any, frames: int = 0) -> Any:
+        """Map tokens to pixels and add them to (n out_features h w), see ``F.linear_to_channels``."""
+        if self.lora is not None:
+            return F.images_of(self.construct(x), residual.shape, frames) + residual
+        return F.linear_to_channels(x, self.weight, self.bias, residual, frames)
+
 
 class Pointwise(Cell):
     """A convolution of kernel size 1 over ``dims`` axes, applied to channels-last tokens, which saves transposes."""
@@ -71,6 +83,14 @@ class Pointwise(Cell):
     def construct(self, x: Any, residual: Any = None) -> Any:
         """Map (... in_channels) to (... out_channels); ``residual`` of that shape is added."""
         return F.linear(x, self.weight.reshape(self.matrix), self.bias, residual)
+
+    def from_images(self, x: Any, frames: int = 0) -> Any:
+        """Map the pixels of (n in_channels ...) to tokens, see ``F.linear_from_channels``."""
+        return F.linear_from_channels(x, self.weight.reshape(self.matrix), self.bias, frames)
+
+    def to_images(self, x: Any, residual: Any, frames: int = 0) -> Any:
+        """Map tokens to pixels and add them to (n out_channels ...), see ``F.linear_to_channels``."""
+        return F.linear_to_channels(x, self.weight.reshape(self.matrix), self.bias, residual, frames)
 
 
 class Conv2d(Cell):
@@ -162,9 +182,9 @@ class GroupNorm(Cell):
         self.weight = parameter((channels,), ONES)
         self.bias = parameter((channels,), ZEROS)
 
-    def construct(self, x: Any) -> Any:
-        """Map (b channels ...) to itself."""
-        return F.group_norm(x, self.groups, self.weight, self.bias, self.eps, self.silu)
+    def construct(self, x: Any, frames: int = 1) -> Any:
+        """Map (b channels ...) to itself, or ((b f) channels ...) with statistics over all f ``frames`` of a sample."""
+        return F.group_norm(x, self.groups, self.weight, self.bias, self.eps, self.silu, frames)
 
 
 class LayerNorm(Cell):

@@ -15,6 +15,8 @@ from mindspore import mint, ops
 
 from videogen_cli.runtime.compositions import (  # noqa: F401
     added,
+    clips_of,
+    frames_of,
     gated_add,
     images_of,
     modulated,
@@ -97,10 +99,10 @@ def conv3d(
     return added(_fn.conv3d(x, weight.astype(DTYPE), _cast(bias), stride, around), residual)
 
 
-def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float, silu: bool = False) -> Any:
+def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float, silu: bool = False, frames: int = 1) -> Any:
     """Use the aclnn kernel, which accumulates in float32."""
-    normed = _fn.group_norm(x, groups, weight.astype(x.dtype), bias.astype(x.dtype), eps)
-    return _fn.silu(normed) if silu else normed
+    normed = _fn.group_norm(clips_of(x, frames), groups, weight.astype(x.dtype), bias.astype(x.dtype), eps)
+    return frames_of(_fn.silu(normed) if silu else normed, frames, x.shape)
 
 
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float, shift: Any = None, scale: Any = None) -> Any:

@@ -37,6 +37,17 @@ def images_of(tokens: Any, shape: Any, frames: int) -> Any:
     return tokens.reshape(n // frames, -1, frames, c).transpose(0, 2, 3, 1).reshape(shape)
 
 
+def clips_of(x: Any, frames: int) -> Any:
+    """Return images ((b f) c ...) as clips (b c f p), or as they are for one frame."""
+    n, c = x.shape[:2]
+    return x if frames == 1 else x.reshape(n // frames, frames, c, -1).swapaxes(1, 2)
+
+
+def frames_of(clips: Any, frames: int, shape: Any) -> Any:
+    """Return what :func:`clips_of` made clips of; ``shape`` is that of the images."""
+    return clips if frames == 1 else clips.swapaxes(1, 2).reshape(shape)
+
+
 def modulated(x: Any, shift: Any, scale: Any) -> Any:
     """Return ``x (1 + scale) + shift``, or ``x`` where there are none."""
     return x if shift is None else x * (1.0 + scale) + shift

@@ -13,6 +13,8 @@ from mindspore import nn
 
 from videogen_cli.runtime.compositions import (  # noqa: F401
     added,
+    clips_of,
+    frames_of,
     gated_add,
     images_of,
     modulated,
@@ -103,13 +105,14 @@ def conv3d(
     return added(convolution(x, weight, bias, stride, padding), residual)
 
 
-def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float, silu: bool = False) -> Any:
+def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float, silu: bool = False, frames: int = 1) -> Any:
     """See :mod:`videogen_cli.runtime.cpu_norm`."""
-    b, c = x.shape[0], x.shape[1]
+    clips = clips_of(x, frames)
+    b, c = clips.shape[0], clips.shape[1]
     parts = (groups, c // groups)
-    grouped = x.reshape((b, *parts, -1))
-    normed = group_norm_cell(grouped, weight.reshape(parts), bias.reshape(parts), eps)[0].reshape(x.shape)
-    return normed * ops.sigmoid(normed) if silu else normed
+    grouped = clips.reshape((b, *parts, -1))
+    normed = group_norm_cell(grouped, weight.reshape(parts), bias.reshape(parts), eps)[0].reshape(clips.shape)
+    return frames_of(normed * ops.sigmoid(normed) if silu else normed, frames, x.shape)
 
 
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float, shift: Any = None, scale: Any = None) -> Any:

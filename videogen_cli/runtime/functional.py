@@ -21,9 +21,9 @@ or on CPU :mod:`.kernel_ops` where there are compiled kernels and :mod:`.cpu_ops
 repeat_frames=False)``
     x (b c f h w), weight (o c kf kh kw), zeros around, plus residual: (b o f' h' w'). With ``repeat_frames``, the
     frames that padding adds are copies of the first and of the last one.
-``group_norm(x, groups, weight, bias, eps, silu=False)``
+``group_norm(x, groups, weight, bias, eps, silu=False, frames=1)``
     x (b c ...) to mean 0 and variance 1 per sample and group of channels, then times weight (c) plus bias (c), then
-    through ``silu`` if that is asked for.
+    through ``silu`` if that is asked for. With ``frames`` f, a sample is f images of x ((b f) c ...).
 ``layer_norm(x, weight, bias, eps, shift=None, scale=None)``
     the same over the last axis; ``weight`` and ``bias`` may both be None. With shift and scale, which are
     (b 1 ... 1 d) for x (b ... d), the result times (1 + scale), plus shift.
@@ -73,6 +73,7 @@ if REAL:
     import mindspore as ms
     from mindspore import ops
 
+    from videogen_cli.runtime import compositions
     from videogen_cli.runtime.kernels.build import library
     from videogen_cli.runtime.resampling import resampling_matrix
 
@@ -93,6 +94,7 @@ if REAL:
     linear, upsample_nearest = _target_ops.linear, _target_ops.upsample_nearest
     permute, shift_channels = _target_ops.permute, _target_ops.shift_channels
     linear_from_channels, linear_to_channels = _target_ops.linear_from_channels, _target_ops.linear_to_channels
+    tokens_of, images_of = compositions.tokens_of, compositions.images_of
 
     _matmul_tb = ops.MatMul(transpose_b=True)
 

@@ -49,25 +49,43 @@ def _group_norm(x, weight, bias, groups, eps, silu):
     return value, slope, xhat, mean, rstd
 
 
+def _images(clips, frames):
+    """Return (b c f*p ...) as ((b f) c p ...)."""
+    b, c = clips.shape[:2]
+    parts = clips.reshape(b, c, frames, -1, *clips.shape[3:]).swapaxes(1, 2)
+    return np.ascontiguousarray(parts.reshape(b * frames, c, *parts.shape[3:]))
+
+
+def _drawn_frames(rng, x):
+    """Return a number of frames that x (b c p ...) can be cut into along its third axis; 1 is the most frequent."""
+    frames = int(rng.integers(1, 4))
+    return frames if x.ndim > 2 and x.shape[2] % frames == 0 else 1
+
+
 def group_norm_forward(rng):
     x, weight, bias, groups, silu = _drawn_group_norm(rng)
-    eps = np.array([1e-3], np.float32)
+    frames, eps = _drawn_frames(rng, x), np.array([1e-3], np.float32)
     value, _, _, mean, rstd = _group_norm(x, weight, bias, groups, float(eps[0]), silu)
-    statistics = [mean.reshape(-1, groups), rstd.reshape(-1, groups)]
-    return Case("group_norm_forward", [x, weight, bias, eps, (groups, silu)], [value, *statistics], 3e-6)
+    if frames > 1:
+        x, value = _images(x, frames), _images(value, frames)
+    outputs = [value, mean.reshape(-1, groups), rstd.reshape(-1, groups)]
+    return Case("group_norm_forward", [x, weight, bias, eps, (groups, silu, frames)], outputs, 3e-6)
 
 
 def group_norm_backward(rng):
     x, weight, bias, groups, silu = _drawn_group_norm(rng)
-    dout = _normal(rng, *x.shape)
+    frames, dout = _drawn_frames(rng, x), _normal(rng, *x.shape)
     _, slope, xhat, mean, rstd = _group_norm(x, weight, bias, groups, 1e-3, silu)
     dbefore = dout * slope
     dx = _through(xhat, rstd, (dbefore * _per_channel(weight, x)).reshape(xhat.shape))
     others = (0, *range(2, x.ndim))
     sums = [(dbefore * xhat.reshape(x.shape)).sum(others), dbefore.sum(others)]
     statistics = [mean.astype(np.float32), rstd.astype(np.float32)]
-    return Case("group_norm_backward", [x, weight, bias, *statistics, dout, (groups, silu)],
-                [dx.reshape(x.shape), *sums], 2e-5)  # fmt: skip
+    dx = dx.reshape(x.shape)
+    if frames > 1:
+        x, dx, dout = (_images(clips, frames) for clips in (x, dx, dout))
+    return Case("group_norm_backward", [x, weight, bias, *statistics, dout, (groups, silu, frames)],
+                [dx, *sums], 2e-5)  # fmt: skip
 
 
 ABSENT = ()
@@ -192,7 +210,7 @@ EPS = np.array([1e-5], np.float32)
 def test_group_norm_keeps_its_digits_far_from_0(plane):
     x = _normal(np.random.default_rng(0), 1, 4, *plane) + np.float32(10000)
     one, zero = np.ones(4, np.float32), np.zeros(4, np.float32)
-    y, _, _ = call("group_norm_forward", [x, one, zero, EPS, (2, 0)], [x.shape, (1, 2), (1, 2)])
+    y, _, _ = call("group_norm_forward", [x, one, zero, EPS, (2, 0, 1)], [x.shape, (1, 2), (1, 2)])
     np.testing.assert_allclose(y, _normed(x.reshape(2, -1), 1e-5)[0].reshape(x.shape), atol=1e-3)
 
 
@@ -208,10 +226,10 @@ def test_group_norm_and_its_gradient_add_up_the_same_blocks_inside_a_group():
     rng = np.random.default_rng(1)
     x, dout, one = _normal(rng, 1, 2, 100, 101), _normal(rng, 1, 2, 100, 101), np.ones(2, np.float32)
     value, slope, xhat, mean, rstd = _group_norm(x, one, one, 1, 1e-5, True)
-    check(Case("group_norm_forward", [x, one, one, EPS, (1, 1)], [value, mean[:, None], rstd[:, None]], 1e-5))
+    check(Case("group_norm_forward", [x, one, one, EPS, (1, 1, 1)], [value, mean[:, None], rstd[:, None]], 1e-5))
     dx = _through(xhat, rstd, (dout * slope).reshape(1, -1)).reshape(x.shape)
     sums = [(dout * slope * xhat.reshape(x.shape)).sum((0, 2, 3)), (dout * slope).sum((0, 2, 3))]
-    inputs = [x, one, one, mean.astype(np.float32), rstd.astype(np.float32), dout, (1, 1)]
+    inputs = [x, one, one, mean.astype(np.float32), rstd.astype(np.float32), dout, (1, 1, 1)]
     check(Case("group_norm_backward", inputs, [dx, *sums], 1e-5))
 
 
@@ -219,7 +237,7 @@ def test_not_a_number_stays_in_its_group():
     x = _normal(np.random.default_rng(2), 1, 4, 3)
     x[0, 1, 2] = np.nan
     one = np.ones(4, np.float32)
-    y, _, _ = call("group_norm_forward", [x, one, one, EPS, (2, 1)], [x.shape, (1, 2), (1, 2)])
+    y, _, _ = call("group_norm_forward", [x, one, one, EPS, (2, 1, 1)], [x.shape, (1, 2), (1, 2)])
     assert np.isnan(y[0, :2]).all()
     assert np.isfinite(y[0, 2:]).all()
 

@@ -37,9 +37,7 @@ def _group_norm_bprop(x: Any, weight: Any, bias: Any, eps: Any, settings: Any, o
 _group_norm: Any = Kernel("group_norm_forward", _group_shapes, _group_norm_bprop)
 
 
-def group_norm(
-    x: Any, groups: int, weight: Any, bias: Any, eps: float, silu: bool = False, frames: int = 1
-) -> Any:
+def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float, silu: bool = False, frames: int = 1) -> Any:
     """Read x once for the statistics and once for the result; the gradient does the SiLU's input once more."""
     if x.dtype != ms.float32:
         return stock.group_norm(x, groups, weight, bias, eps, silu, frames)

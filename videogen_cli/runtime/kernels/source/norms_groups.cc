@@ -1,8 +1,8 @@
 // Group normalisation with an optional SiLU behind, whose gradient computes what came before the SiLU once more.
 //
-// A group is contiguous: its channels' planes, one after the other. Its statistics are made block by block, each in two
-// passes over the cache, and put together in double (Chan, Golub and LeVeque 1979), so that one pass over memory does
-// and a mean far from 0 costs no digits.
+// A group is a piece of memory per frame that it spans: its channels' planes, one after the other. Its statistics are
+// made block by block, each in two passes over the cache, and put together in double (Chan, Golub and LeVeque 1979), so
+// that one pass over memory does and a mean far from 0 costs no digits.
 #include <numeric>
 
 #include "norms_rows.h"
@@ -39,26 +39,38 @@ Moments block_moments(const float *x, int64_t size) {
   return {static_cast<double>(size), mean + correction, sum(squares) - correction * correction * size};
 }
 
-// Where the groups are; threads share groups, or where those are too few, what is inside of each.
+// Where the groups are; threads share groups, or where those are too few, what is inside of each. Images are ((b f) c
+// ...), and a group has the f frames of a sample together.
 struct Groups {
-  int64_t batch, channels, plane, groups, per_group, size;
+  int64_t frames, batch, channels, plane, groups, per_group, piece, size;
   int outside, inside;
 
-  Groups(const Arguments &args, int64_t groups)
-      : batch(args.dim(0, 0)),
+  Groups(const Arguments &args, int64_t groups, int64_t frames = 1)
+      : frames(frames),
+        batch(args.dim(0, 0) / frames),
         channels(args.dim(0, 1)),
-        plane(args.size(0) / (batch * channels)),
+        plane(args.size(0) / (batch * frames * channels)),
         groups(groups),
         per_group(channels / groups),
-        size(per_group * plane) {
+        piece(per_group * plane),
+        size(piece * frames) {
     const int wanted = threads_for(args.size(0));
     const bool many = batch * groups >= wanted;
     outside = many ? wanted : 1;
     inside = many ? 1 : wanted;
   }
   int64_t count() const { return batch * groups; }
-  int64_t blocks() const { return (size + BLOCK - 1) / BLOCK; }
+  int64_t planes() const { return frames * per_group; }
+  int64_t blocks_of_piece() const { return (piece + BLOCK - 1) / BLOCK; }
+  int64_t blocks() const { return frames * blocks_of_piece(); }
   int64_t first_channel(int64_t group) const { return group % groups * per_group; }
+  // Where in memory a group's piece of a frame begins.
+  int64_t piece_of(int64_t group, int64_t frame) const {
+    return ((group / groups * frames + frame) * channels + first_channel(group)) * plane;
+  }
+  int64_t plane_of(int64_t group, int64_t index) const {
+    return piece_of(group, index / per_group) + index % per_group * plane;
+  }
 };
 
 // One channel of one group: y = xhat * weight + bias, xhat = (x - mean) / deviation, then SiLU or not.
@@ -77,29 +89,28 @@ struct Plane {
 
 template <bool SILU>
 void forward_of_long_planes(const Arguments &args) {
-  const Groups groups(args, args.number(4, 0));
+  const Groups groups(args, args.number(4, 0), args.number(4, 2));
   const float *x = args.floats(0), *weight = args.floats(1), *bias = args.floats(2);
   const double eps = args.floats(3)[0];
   float *y = args.floats(5), *mean = args.floats(6), *rstd = args.floats(7);
   const Scratch scratch(groups.count() * groups.blocks() * sizeof(Moments) / sizeof(float));
   Moments *parts = reinterpret_cast<Moments *>(scratch.get());
   in_parallel(groups.count(), groups.outside, [=](int64_t group) {
-    const float *from = x + group * groups.size;
-    float *to = y + group * groups.size;
     Moments *own = parts + group * groups.blocks();
     in_parallel(groups.blocks(), groups.inside, [=](int64_t block) {
-      own[block] = block_moments(from + block * BLOCK, std::min(BLOCK, groups.size - block * BLOCK));
+      const int64_t start = block % groups.blocks_of_piece() * BLOCK;
+      const float *from = x + groups.piece_of(group, block / groups.blocks_of_piece()) + start;
+      own[block] = block_moments(from, std::min(BLOCK, groups.piece - start));
     });
     Moments all;
     for (int64_t block = 0; block < groups.blocks(); block++) all.add(own[block]);
     mean[group] = static_cast<float>(all.mean);
     rstd[group] = static_cast<float>(1 / std::sqrt(all.squares / all.count + eps));
     const float *weights = weight + groups.first_channel(group), *biases = bias + groups.first_channel(group);
-    in_parallel(groups.per_group, groups.inside, [=](int64_t index) {
-      const Plane<SILU> plane{mean[group], rstd[group], weights[index], biases[index]};
-      each_part(groups.plane, [=](auto at) {
-        at.store(to + index * groups.plane, plane.value(at.load(from + index * groups.plane)));
-      });
+    in_parallel(groups.planes(), groups.inside, [=](int64_t index) {
+      const int64_t channel = index % groups.per_group, offset = groups.plane_of(group, index);
+      const Plane<SILU> plane{mean[group], rstd[group], weights[channel], biases[channel]};
+      each_part(groups.plane, [=](auto at) { at.store(y + offset, plane.value(at.load(x + offset))); });
     });
   });
 }
@@ -128,33 +139,33 @@ Sums plane_sums(const Plane<SILU> &plane, const float *x, const float *dout, int
 
 template <bool SILU>
 void backward_of_long_planes(const Arguments &args) {
-  const Groups groups(args, args.number(6, 0));
+  const Groups groups(args, args.number(6, 0), args.number(6, 2));
   const float *x = args.floats(0), *weight = args.floats(1), *bias = args.floats(2);
   const float *mean = args.floats(3), *rstd = args.floats(4), *dout = args.floats(5);
   float *dx = args.floats(7), *dweight = args.floats(8), *dbias = args.floats(9);
-  const Scratch scratch(groups.batch * groups.channels * sizeof(Sums) / sizeof(float));
+  const Scratch scratch(groups.count() * groups.planes() * sizeof(Sums) / sizeof(float));
   Sums *sums = reinterpret_cast<Sums *>(scratch.get());
   in_parallel(groups.count(), groups.outside, [=](int64_t group) {
-    const int64_t start = group * groups.size;
-    Sums *own = sums + group * groups.per_group;
+    Sums *own = sums + group * groups.planes();
     const float *weights = weight + groups.first_channel(group), *biases = bias + groups.first_channel(group);
     auto plane_of = [=](int64_t index) {
-      return Plane<SILU>{mean[group], rstd[group], weights[index], biases[index]};
+      const int64_t channel = index % groups.per_group;
+      return Plane<SILU>{mean[group], rstd[group], weights[channel], biases[channel]};
     };
-    in_parallel(groups.per_group, groups.inside, [=](int64_t index) {
-      const int64_t offset = start + index * groups.plane;
+    in_parallel(groups.planes(), groups.inside, [=](int64_t index) {
+      const int64_t offset = groups.plane_of(group, index);
       own[index] = plane_sums(plane_of(index), x + offset, dout + offset, groups.plane);
     });
     double plain = 0, along = 0;
-    for (int64_t index = 0; index < groups.per_group; index++) {
-      plain += weights[index] * own[index].plain;
-      along += weights[index] * own[index].along;
+    for (int64_t index = 0; index < groups.planes(); index++) {
+      plain += weights[index % groups.per_group] * own[index].plain;
+      along += weights[index % groups.per_group] * own[index].along;
     }
     const float plain_mean = static_cast<float>(plain / groups.size);
     const float along_mean = static_cast<float>(along / groups.size);
-    in_parallel(groups.per_group, groups.inside, [=](int64_t index) {
+    in_parallel(groups.planes(), groups.inside, [=](int64_t index) {
       const Plane<SILU> plane = plane_of(index);
-      const int64_t offset = start + index * groups.plane;
+      const int64_t offset = groups.plane_of(group, index);
       each_part(groups.plane, [=](auto at) {
         const Vec xhat = plane.xhat(at.load(x + offset));
         const Vec dy = plane.gradient(xhat, at.load(dout + offset));
@@ -164,9 +175,12 @@ void backward_of_long_planes(const Arguments &args) {
   });
   for (int64_t channel = 0; channel < groups.channels; channel++) {
     Sums all;
-    for (int64_t sample = 0; sample < groups.batch; sample++) {
-      all.plain += sums[sample * groups.channels + channel].plain;
-      all.along += sums[sample * groups.channels + channel].along;
+    const int64_t group = channel / groups.per_group, in_group = channel % groups.per_group;
+    for (int64_t image = 0; image < groups.batch * groups.frames; image++) {
+      const int64_t frame = image % groups.frames, sample = image / groups.frames;
+      const int64_t planes = (sample * groups.groups + group) * groups.planes() + frame * groups.per_group;
+      all.plain += sums[planes + in_group].plain;
+      all.along += sums[planes + in_group].along;
     }
     dweight[channel] = static_cast<float>(all.along);
     dbias[channel] = static_cast<float>(all.plain);
@@ -237,24 +251,24 @@ void backward_of_short_planes(const Arguments &args) {
   add_up(plain, groups.channels, groups.plane, args.floats(9));
 }
 
-bool has_short_planes(const Arguments &args) {
-  return args.size(0) / (args.dim(0, 0) * args.dim(0, 1)) < SHORT_PLANE;
+bool has_short_planes(const Arguments &args, int64_t frames) {
+  return frames == 1 && args.size(0) / (args.dim(0, 0) * args.dim(0, 1)) < SHORT_PLANE;
 }
 
 template <bool SILU>
 void forward(const Arguments &args) {
-  has_short_planes(args) ? forward_of_short_planes<SILU>(args) : forward_of_long_planes<SILU>(args);
+  has_short_planes(args, args.number(4, 2)) ? forward_of_short_planes<SILU>(args) : forward_of_long_planes<SILU>(args);
 }
 
 template <bool SILU>
 void backward(const Arguments &args) {
-  has_short_planes(args) ? backward_of_short_planes<SILU>(args) : backward_of_long_planes<SILU>(args);
+  has_short_planes(args, args.number(6, 2)) ? backward_of_short_planes<SILU>(args) : backward_of_long_planes<SILU>(args);
 }
 
 }  // namespace
 
-// x (b c ...), weight (c), bias (c), eps, (groups, silu) -> y, mean (b groups), 1 / deviation (b groups)
+// x ((b f) c ...), weight (c), bias (c), eps, (groups, silu, f) -> y, mean (b groups), 1 / deviation (b groups)
 VGEN_KERNEL(group_norm_forward) { args.number(4, 1) ? forward<true>(args) : forward<false>(args); }
 
-// x, weight, bias, mean, 1 / deviation, dout, (groups, silu) -> dx, dweight, dbias
+// x, weight, bias, mean, 1 / deviation, dout, (groups, silu, f) -> dx, dweight, dbias
 VGEN_KERNEL(group_norm_backward) { args.number(6, 1) ? backward<true>(args) : backward<false>(args); }
