@@ -101,52 +101,65 @@ void soften(int64_t vecs, float *scores, const float *mask, int64_t keys, float 
   }
 }
 
-// Attends from `count` queries of a head.
-void attend(const Problem &problem, int64_t sample, int64_t head, int64_t first, int64_t count, const Room &room) {
-  const Sizes &sizes = problem.sizes;
-  const int64_t dim = sizes.dim, kv_head = head / sizes.group();
-  const Panels panels(count);
-  const int64_t start = sizes.query_at(sample, first, head);
-  std::fill(room.maxima, room.maxima + panels.vecs * LANES, -INFINITY);
-  std::fill(room.sums, room.sums + panels.vecs * LANES, 0.0f);
-  for (int64_t panel = 0; panel < panels.count; panel++) {
-    const int64_t query = panels.first(panel);
-    pack_lanes(problem.q + start + query * sizes.query_stride(), sizes.query_stride(), panels.size(panel), dim,
-               problem.scale, room.queries + query * dim, panels.width(panel));
-  }
-  const int64_t blocks = (sizes.keys + KEY_BLOCK - 1) / KEY_BLOCK;
-  const int64_t block = ((sizes.keys + blocks - 1) / blocks + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
-  for (int64_t key = 0; key < sizes.keys; key += block) {
-    const int64_t keys = std::min(block, sizes.keys - key);
-    const int64_t key_start = sizes.key_at(sample, key, kv_head);
-    Rows k{problem.k + key_start, sizes.key_stride()}, v{problem.v + key_start, sizes.key_stride()};
-    if (panels.count > 1) {
-      k = gathered(k, keys, dim, room.keys);
-      v = gathered(v, keys, dim, room.values);
-    }
+// `count` queries of a head, which attend to one block of keys after the other.
+class QueryBlock {
+ public:
+  QueryBlock(const Problem &problem, int64_t sample, int64_t head, int64_t first, int64_t count, const Room &room)
+      : problem(problem), sizes(problem.sizes), sample(sample), head(head), first(first), room(room), panels(count),
+        start(sizes.query_at(sample, first, head)) {
+    std::fill(room.maxima, room.maxima + panels.vecs * LANES, -INFINITY);
+    std::fill(room.sums, room.sums + panels.vecs * LANES, 0.0f);
     for (int64_t panel = 0; panel < panels.count; panel++) {
-      const int64_t query = panels.first(panel), vecs = panels.width(panel), width = vecs * LANES;
-      float *out = room.out + query * dim;
-      multiply(keys, vecs, k.data, k.stride, 1, room.queries + query * dim, dim, room.scores, width, false);
-      const float *mask = problem.mask.data ? room.mask : nullptr;
-      if (mask) {
-        transpose_mask(problem.mask, problem.mask.at(sample, head, first + query, key), panels.size(panel), keys, vecs,
-                       room.mask);
-      }
-      soften(vecs, room.scores, mask, keys, room.maxima + query, room.sums + query, out, key > 0 ? dim : 0);
-      multiply(dim, vecs, v.data, 1, v.stride, room.scores, keys, out, width, key > 0);
+      const int64_t query = panels.first(panel), stride = sizes.query_stride();
+      pack_lanes(problem.q + start + query * stride, stride, panels.size(panel), sizes.dim, problem.scale,
+                 room.queries + query * sizes.dim, panels.width(panel));
     }
   }
-  for (int64_t lane = 0; lane < panels.vecs * LANES; lane++) room.sums[lane] = 1.0f / room.sums[lane];
-  const int64_t statistic = sizes.statistic_at(sample, first, head);
-  std::copy(room.maxima, room.maxima + count, problem.maxima + statistic);
-  std::copy(room.sums, room.sums + count, problem.inverse_sums + statistic);
-  for (int64_t panel = 0; panel < panels.count; panel++) {
-    const int64_t query = panels.first(panel);
-    unpack_lanes(room.out + query * dim, panels.width(panel), room.sums + query, panels.size(panel), dim,
-                 problem.out + start + query * sizes.query_stride(), sizes.query_stride());
+
+  void attend(int64_t key, int64_t keys) {
+    const int64_t at = sizes.key_at(sample, key, head / sizes.group());
+    Rows k{problem.k + at, sizes.key_stride()}, v{problem.v + at, sizes.key_stride()};
+    if (panels.count > 1) {
+      k = gathered(k, keys, sizes.dim, room.keys);
+      v = gathered(v, keys, sizes.dim, room.values);
+    }
+    for (int64_t panel = 0; panel < panels.count; panel++) attend(panel, key, keys, k, v);
   }
-}
+
+  // Writes the outputs when all keys have been attended to.
+  void finish() {
+    for (int64_t lane = 0; lane < panels.vecs * LANES; lane++) room.sums[lane] = 1.0f / room.sums[lane];
+    const int64_t statistic = sizes.statistic_at(sample, first, head);
+    std::copy(room.maxima, room.maxima + panels.rows, problem.maxima + statistic);
+    std::copy(room.sums, room.sums + panels.rows, problem.inverse_sums + statistic);
+    for (int64_t panel = 0; panel < panels.count; panel++) {
+      const int64_t query = panels.first(panel), stride = sizes.query_stride();
+      unpack_lanes(room.out + query * sizes.dim, panels.width(panel), room.sums + query, panels.size(panel), sizes.dim,
+                   problem.out + start + query * stride, stride);
+    }
+  }
+
+ private:
+  void attend(int64_t panel, int64_t key, int64_t keys, Rows k, Rows v) {
+    const int64_t query = panels.first(panel), vecs = panels.width(panel), width = vecs * LANES, dim = sizes.dim;
+    float *out = room.out + query * dim;
+    multiply(keys, vecs, k.data, k.stride, 1, room.queries + query * dim, dim, room.scores, width, false);
+    const float *mask = problem.mask.data ? room.mask : nullptr;
+    if (mask) {
+      transpose_mask(problem.mask, problem.mask.at(sample, head, first + query, key), panels.size(panel), keys, vecs,
+                     room.mask);
+    }
+    soften(vecs, room.scores, mask, keys, room.maxima + query, room.sums + query, out, key > 0 ? dim : 0);
+    multiply(dim, vecs, v.data, 1, v.stride, room.scores, keys, out, width, key > 0);
+  }
+
+  const Problem &problem;
+  const Sizes &sizes;
+  int64_t sample, head, first;
+  const Room &room;
+  Panels panels;
+  int64_t start;  // of the first query in q and out
+};
 
 }  // namespace
 }  // namespace vgen::attention
@@ -165,9 +178,15 @@ VGEN_KERNEL(attention_forward) {
   const int64_t room = Room::floats(sizes.dim, block);
   const int threads = vgen::threads_for(rows * sizes.keys * sizes.dim, 1 << 16);
   vgen::Scratch scratch(threads * room);
+  const int64_t key_blocks = (sizes.keys + KEY_BLOCK - 1) / KEY_BLOCK;
+  const int64_t key_block = round_up((sizes.keys + key_blocks - 1) / key_blocks, vgen::TILE_ROWS);
   parallel_runs(sizes.batch * sizes.heads * blocks, threads, [&](int64_t task, int thread) {
-    const int64_t pair = task / blocks, first = task % blocks * block;
-    attend(problem, pair / sizes.heads, pair % sizes.heads, first, std::min(block, sizes.queries - first),
-           Room(scratch.get() + thread * room, sizes.dim, block));
+    const int64_t pair = task / blocks, first = task % blocks * block, count = std::min(block, sizes.queries - first);
+    const Room own(scratch.get() + thread * room, sizes.dim, block);
+    QueryBlock queries(problem, pair / sizes.heads, pair % sizes.heads, first, count, own);
+    for (int64_t key = 0; key < sizes.keys; key += key_block) {
+      queries.attend(key, std::min(key_block, sizes.keys - key));
+    }
+    queries.finish();
   });
 }

@@ -84,7 +84,9 @@ inline void parallel_runs(int64_t tasks, int threads, const Body &body) {
   });
 }
 
+inline int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
 // Floats of scratch memory that keep what follows aligned.
-inline int64_t padded(int64_t floats) { return (floats + 15) / 16 * 16; }
+inline int64_t padded(int64_t floats) { return round_up(floats, 16); }
 
 }  // namespace vgen::attention
