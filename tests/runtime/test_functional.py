@@ -181,6 +181,10 @@ def concat_chunk(x, y):
     return F.chunk(F.concat([x, y], 1), 3, 1)[2]
 
 
+def leading(x):
+    return F.leading(F.leading(x, 3, 1), 2, 2)
+
+
 def mean(x):
     return F.mean(x, (1, 2), True)
 
@@ -369,6 +373,7 @@ CASES = {
         lambda x, y: np.split(np.concatenate([x, y], 1), 3, 1)[2],
         [a(2, 2, 3), a(2, 4, 3)],
     ),
+    "leading": (leading, lambda x: x[:, :, :2], [a(2, 3, 4)]),
     "average-pool-even": (average_pool_even, lambda x: pooled(x, (2, 3)), [a(2, 3, 4, 6)]),
     "average-pool-uneven": (average_pool_uneven, lambda x: pooled(x, (3, 7)), [a(2, 2, 7, 5)]),
     "mean": (mean, lambda x: x.mean((1, 2), keepdims=True), [a(2, 3, 4)]),

@@ -99,10 +99,8 @@ class Upsample(Cell):
 
     def construct(self, h: Any, shape: Any) -> Any:
         """Map h (n c h w) to the height and width of ``shape``: 2h or 2h - 1, 2w or 2w - 1."""
-        x = F.upsample_nearest(h)
-        if x.shape[2:] != shape[2:]:  # a slice is slow even where it cuts nothing off
-            x = x[:, :, : shape[2], : shape[3]]
-        return self.conv(x)
+        x = F.leading(F.upsample_nearest(h), shape[2], 2)
+        return self.conv(F.leading(x, shape[3], 3))
 
 
 class Stage(Sequential):

