@@ -243,6 +243,10 @@ def take(x: Any, indices: Any, axis: int) -> Any:
     return x.index_select(axis, indices)
 
 
+def leading(x: Any, count: int, axis: int) -> Any:
+    return x.narrow(axis, 0, count)
+
+
 def take_row(x: Any, index: Any) -> Any:
     return x[torch.arange(len(x)), index]
 
