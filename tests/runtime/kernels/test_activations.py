@@ -47,7 +47,7 @@ ELEMENTARY = ((np.exp, lambda y: y), (_sigmoid, lambda y: y * (1 - y)), (np.tanh
 
 def activation_forward(rng):
     which, x = int(rng.integers(3)), _draw(rng, _shape(rng))
-    return Case("activation_forward", [x, (which,)], [ACTIVATIONS[which](x.astype(float))[0]], 3e-7)
+    return Case("activation_forward", [x, (which,)], [ACTIVATIONS[which](x.astype(float))[0]], 1e-6)
 
 
 def activation_backward(rng):
@@ -106,7 +106,7 @@ def softmax_forward(rng):
 
 
 def softmax_backward(rng):
-    x = _draw(rng, _shape(rng))
+    x = _draw(rng, _shape(rng)) / 4  # shares that are all 0 or 1 have next to no gradient
     y, dout = _softmax(x.astype(float)).astype(np.float32), _draw(rng, x.shape)
     wide = dout.astype(float)
     return Case("softmax_backward", [y, dout], [y * (wide - (y * wide).sum(-1, keepdims=True))], 3e-6)

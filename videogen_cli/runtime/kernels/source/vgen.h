@@ -27,6 +27,7 @@ constexpr int LANES = 4;
 // Aligned like their elements, so that they can be loaded from anywhere.
 typedef float Vec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 typedef int32_t VecI __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+typedef uint32_t VecU __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 
 inline Vec load(const float *from) { return *reinterpret_cast<const Vec *>(from); }
 inline void store(float *to, Vec values) { *reinterpret_cast<Vec *>(to) = values; }
@@ -90,7 +91,7 @@ inline Vec exp(Vec x) {
   p = p * r + 5.0000001201E-1f;
   p = p * r * r + r + 1.0f;
   // p is 2^-1/2 to 2^1/2, so that n can be added to its exponent
-  const VecI scaled = reinterpret_cast<const VecI &>(p) + (reinterpret_cast<const VecI &>(shifted) << 23);
+  const VecU scaled = reinterpret_cast<const VecU &>(p) + (reinterpret_cast<const VecU &>(shifted) << 23);
   Vec result = reinterpret_cast<const Vec &>(scaled);
   result = x < LEAST ? Vec{} : result;
   result = x > LARGEST ? broadcast(INFINITY) : result;
