@@ -36,5 +36,5 @@ class Parameters(Cell):
 
     def __init__(self, values: list[np.ndarray]) -> None:
         super().__init__()
-        self.cells = CellList([Parameter(array.shape) for array in values])
-        load(self.cells, {f"{i}.value": array for i, array in enumerate(values)}, where="benchmark")
+        self.members = CellList([Parameter(array.shape) for array in values])
+        load(self.members, {f"{i}.value": array for i, array in enumerate(values)}, where="benchmark")
