@@ -152,6 +152,28 @@ def test_large_products_are_shared_out_and_taken_in_chunks(kernel):
     check(Case(kernel, inputs, [expected]))
 
 
+def windows_of_3x3(rng):
+    """Draw a case large enough for Winograd's algorithm: any paddings, odd sizes, few channels more than a tile."""
+    frames, kernel = ((1, 1), (5, 1), (4, 3))[rng.integers(3)]
+    extent = (frames, *rng.integers(9, 24, 2))
+    padding = rng.integers(0, 3, 6) * (kernel > 1, kernel > 1, 1, 1, 1, 1)
+    x = rng.standard_normal((rng.integers(2, 9), rng.integers(32, 40), *extent), np.float32)
+    weight = rng.standard_normal((rng.integers(32, 45), x.shape[1], kernel, 3, 3), np.float32)
+    return x, weight, (1, 1, 1, *map(int, padding), 1, 1, 1, int(rng.random() < 0.3))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_windows_of_3x3(seed):
+    rng = np.random.default_rng(seed)
+    x, weight, geometry = windows_of_3x3(rng)
+    out = forward(x, weight, geometry)
+    bias, residual = rng.standard_normal(len(weight), np.float32), rng.standard_normal(out.shape, np.float32)
+    expected = out + bias.reshape(-1, 1, 1, 1) + residual
+    check(Case("convolution_forward", [x, weight, bias, residual, geometry], [expected], 2e-6))
+    dx = input_gradient(residual, weight, x.shape[2:], geometry)
+    check(Case("convolution_input", [residual, weight, (), geometry, x.shape[2:]], [dx], 2e-6))
+
+
 def test_not_a_number_and_infinity_reach_what_reads_them_and_no_more():
     x = np.ones((1, 1, 5, 40), np.float32)
     x[0, 0, 2, 10], x[0, 0, 2, 30] = np.nan, np.inf

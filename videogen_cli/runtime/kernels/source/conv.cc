@@ -1,20 +1,13 @@
 // Convolution and its gradient for the input, which is a convolution too (Dumoulin and Visin 2016, arXiv:1603.07285).
 //
-// A task has a strip of columns and some rows (output channels). Channels are taken in chunks: panel by panel a chunk is
-// gathered into the first cache and multiplied with all of the task's rows, whose weights are read in place.
+// A task has a strip of columns and some rows (output channels). Channels are taken in chunks: panel by panel a chunk
+// is gathered into the first cache and multiplied with all of the task's rows, whose weights are read in place.
 #include "conv.h"
 
 namespace vgen {
 namespace {
 
 constexpr int64_t MOST_PANELS = 6, MOST_BLOCKS = 320 / TILE_ROWS;
-
-// Where products go: column (f, h, w) to the point `column * step + first`, plus bias and residual if there are some.
-struct Target {
-  float *out;
-  const float *bias, *residual;
-  Triple extent, step, first;
-};
 
 // Writes a row of columns from `first` on, which `values` holds, to channel `row` of `rows`.
 void write(const Target &target, const Sampling &sampling, int64_t rows, int64_t row, int64_t first, int64_t count,
@@ -26,7 +19,8 @@ void write(const Target &target, const Sampling &sampling, int64_t rows, int64_t
     const int64_t f = line / columns[1] * step[0] + target.first[0], h = line % columns[1] * step[1] + target.first[1];
     const bool is_dense = step == Triple{1, 1, 1};
     const int64_t run = std::min(count, is_dense ? (lines - line) * columns[2] - w : columns[2] - w);
-    const int64_t at = (((image * rows + row) * extent[0] + f) * extent[1] + h) * extent[2] + target.first[2] + w * step[2];
+    const int64_t line_start = (((image * rows + row) * extent[0] + f) * extent[1] + h) * extent[2];
+    const int64_t at = line_start + target.first[2] + w * step[2];
     float *to = target.out + at;
     if (target.residual) {
       for (int64_t i = 0; i < run; i++) to[i * step[2]] = values[i] + target.residual[at + i * step[2]];
@@ -40,23 +34,6 @@ void write(const Target &target, const Sampling &sampling, int64_t rows, int64_t
     count -= run;
   }
 }
-
-// A matrix (rows, channels * taps) within the weights: places are `row` and `channel` apart, and `taps` along the kernel.
-struct Weights {
-  const float *data;
-  int64_t rows, row, channel;
-  std::vector<int64_t> taps;
-
-  // Where the first `channels` * taps elements of a row are.
-  std::vector<int32_t> places(int64_t channels) const {
-    std::vector<int32_t> all;
-    all.reserve(channels * taps.size());
-    for (int64_t c = 0; c < channels; c++) {
-      for (const int64_t tap : taps) all.push_back(static_cast<int32_t>(c * channel + tap));
-    }
-    return all;
-  }
-};
 
 // A task of convolve(): panels of columns, rows, and what it needs to know of the whole.
 struct Task {
@@ -104,6 +81,7 @@ struct Task {
 
 // The weights times the gathered matrix.
 void convolve(const Sampling &sampling, const Weights &weights, const Target &target) {
+  if (suits_winograd(sampling, weights, target)) return convolve_winograd(sampling, weights, target);
   const int64_t vecs = divided_up(sampling.column_count(), LANES), panels = divided_up(vecs, TILE_VECS);
   const int64_t taps = std::max<int64_t>(1, sampling.tap_count()), blocks = divided_up(weights.rows, TILE_ROWS);
   const int64_t chunks = divided_up(sampling.channels, std::max<int64_t>(1, DEPTH / taps));
@@ -142,8 +120,8 @@ struct Transposed {
   Triple dy_extent, kernel;
   Geometry geometry;
 
-  // The target's points of one remainder after division by the strides: only some taps reach them, each the points of dy
-  // one after the other, so that these are a convolution of stride 1.
+  // The target's points of one remainder after division by the strides: only some taps reach them, each the points of
+  // dy one after the other, so that these are a convolution of stride 1.
   void spread_to(Target target, const Triple &remainder) const {
     Triple columns;
     for (int axis = 0; axis < 3; axis++) {

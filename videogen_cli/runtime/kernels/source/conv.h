@@ -90,14 +90,44 @@ class Columns {
 
   Lanes lanes_of(int64_t first) const;
   Reading reading(const Lanes &lanes, const Triple &tap) const;
+  template <int APART>
+  void gather_apart(const float *from, float *to) const;
   void gather_carefully(const float *from, bool is_within, float *to) const;
 
   const Sampling &sampling_;
   int64_t vecs_ = 0;
   std::vector<Reading> readings_;  // (tap, vector)
   int64_t lowest_, highest_;       // starts
-  bool is_plain_;                  // all lanes are neighbours in memory
+  int64_t apart_;                  // of all lanes, or 0
 };
+
+// A matrix (rows, channels * taps) within the weights: rows are `row` apart, channels `channel`, and taps at `taps`.
+struct Weights {
+  const float *data;
+  int64_t rows, row, channel;
+  std::vector<int64_t> taps;
+
+  // Where the first `channels` * taps elements of a row are.
+  std::vector<int32_t> places(int64_t channels) const {
+    std::vector<int32_t> all;
+    all.reserve(channels * taps.size());
+    for (int64_t c = 0; c < channels; c++) {
+      for (const int64_t tap : taps) all.push_back(static_cast<int32_t>(c * channel + tap));
+    }
+    return all;
+  }
+};
+
+// Where products go: column (f, h, w) to the point `column * step + first`, plus bias and residual if there are some.
+struct Target {
+  float *out;
+  const float *bias, *residual;
+  Triple extent, step, first;
+};
+
+// Convolutions of a 3x3 window with fewer multiplications, see conv_winograd.cc.
+bool suits_winograd(const Sampling &sampling, const Weights &weights, const Target &target);
+void convolve_winograd(const Sampling &sampling, const Weights &weights, const Target &target);
 
 // How work is shared: `columns` x `rows` tasks of nearly equal size, a few more than would fit the caches at least.
 struct Tasks {

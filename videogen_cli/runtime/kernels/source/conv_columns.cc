@@ -25,10 +25,9 @@ Columns::Columns(const Sampling &sampling, int64_t vecs)
 void Columns::locate(int64_t first, int64_t vecs) {
   vecs_ = vecs;
   lowest_ = 0, highest_ = 0;
-  is_plain_ = true;
   for (int64_t vec = 0; vec < vecs; vec++) {
     const Lanes lanes = lanes_of(first + vec * LANES);
-    is_plain_ &= lanes.apart == 1;
+    apart_ = vec == 0 || lanes.apart == apart_ ? lanes.apart : 0;
     for (int64_t tap = 0; tap < sampling_.tap_count(); tap++) {
       Reading &to = readings_[tap * vecs + vec];
       to = reading(lanes, sampling_.taps[tap]);
@@ -89,19 +88,35 @@ inline Vec masked(Vec values, VecI inside) {
   return reinterpret_cast<const Vec &>(kept);
 }
 
+// LANES floats `apart` from each other, 1 or 2.
+inline Vec load_apart(const float *from, int64_t apart) {
+  if (apart == 1) return load(from);
+  return every_second(load(from), load(from + LANES), std::make_integer_sequence<int, LANES>());
+}
+
+template <int APART>
+inline void Columns::gather_apart(const float *from, float *to) const {
+  const int64_t readings = sampling_.tap_count() * vecs_;
+  const Reading *reading = readings_.data();
+  const int64_t ahead = 2 * points(sampling_.source);  // channels are too far apart for the processor to foresee
+  for (int64_t i = 0; i < readings; i++, reading++, to += LANES) {
+    store(to, masked(load_apart(from + reading->start, APART), reading->inside));
+    __builtin_prefetch(from + ahead + reading->start);
+  }
+}
+
 void Columns::gather(int64_t channel, int64_t count, float *to) const {
   const int64_t plane = points(sampling_.source), size = sampling_.images * sampling_.channels * plane;
   const int64_t readings = sampling_.tap_count() * vecs_;
   for (int64_t end = channel + count; channel < end; channel++, to += readings * LANES) {
     const float *from = sampling_.x + channel * plane;
     const bool is_within = channel * plane + lowest_ >= 0 && channel * plane + highest_ + 2 * LANES <= size;
-    if (!is_plain_ || !is_within) {
+    if (is_within && apart_ == 1) {
+      gather_apart<1>(from, to);
+    } else if (is_within && apart_ == 2) {
+      gather_apart<2>(from, to);
+    } else {
       gather_carefully(from, is_within, to);
-      continue;
-    }
-    const Reading *reading = readings_.data();
-    for (int64_t i = 0; i < readings; i++, reading++) {
-      store(to + i * LANES, masked(load(from + reading->start), reading->inside));
     }
   }
 }
@@ -112,11 +127,8 @@ void Columns::gather_carefully(const float *from, bool is_within, float *to) con
   const Reading *reading = readings_.data();
   for (int64_t i = 0; i < readings; i++, reading++, to += LANES) {
     Vec values;
-    if (is_within && reading->apart == 1) {
-      values = load(from + reading->start);
-    } else if (is_within && reading->apart == 2) {
-      const Vec low = load(from + reading->start), high = load(from + reading->start + LANES);
-      values = every_second(low, high, std::make_integer_sequence<int, LANES>());
+    if (is_within && reading->apart) {
+      values = load_apart(from + reading->start, reading->apart);
     } else {
       for (int lane = 0; lane < LANES; lane++) values[lane] = from[reading->places[lane]];
     }

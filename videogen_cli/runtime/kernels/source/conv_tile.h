@@ -1,14 +1,14 @@
-// The register tile of convolutions: as in gemm.h, but the left factor's columns may be anywhere in memory, so that weights
-// are read in place whichever of their axes are rows.
+// The register tile of convolutions: as in gemm.h, but the left factor's columns may be anywhere in memory, so that
+// weights are read in place whichever of their axes are rows.
 #pragma once
 
 #include "gemm.h"
 
 namespace vgen {
 
-// C (R x V vectors, one row right behind the other) = start + A B, with start C itself if `accumulate`, else bias[row] or
-// 0. Element (r, k) of A is at a[r * lda + places[k]]; row k of B at b + k * V * LANES. Loops over registers are unrolled
-// by order: left to itself, the compiler does it too late to keep the sums out of memory.
+// C (R x V vectors, one row right behind the other) = start + A B, with start C itself if `accumulate`, else bias[row]
+// or 0. Element (r, k) of A is at a[r * lda + places[k]]; row k of B at b + k * V * LANES. Loops over registers are
+// unrolled by order: left to itself, the compiler does it too late to keep the sums out of memory.
 template <int R, int V>
 inline void placed_tile(const float *a, int64_t lda, const int32_t *places, const float *b, int64_t k_count, float *c,
                         bool accumulate, const float *bias) {

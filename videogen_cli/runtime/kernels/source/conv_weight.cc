@@ -11,7 +11,8 @@ namespace {
 
 constexpr int64_t MOST_ROWS = 288, MOST_PANELS = 8;
 
-// `count` pixels of up to LANES channels, `pixels` apart, as rows of LANES channels, `width` apart; zeros for absent ones.
+// `count` pixels of up to LANES channels, `pixels` apart, as rows of LANES channels, `width` apart; zeros for absent
+// channels.
 void transpose_run(const float *from, int64_t pixels, int64_t channels, int64_t count, int64_t width, float *to) {
   if (count < LANES / 2) {
     for (int64_t lane = 0; lane < LANES; lane++) {
@@ -79,8 +80,9 @@ void weight_gradient(const Sampling &sampling, const float *dy, int64_t o, float
         const int64_t width = first_vec(p + 1) - first_vec(p);
         transpose_columns(dy, o, pixels, first, depth, first_vec(p) * LANES, width * LANES, panel);
         for (int64_t row = 0; row < row_count; row += TILE_ROWS) {
+          float *to = sums + (p - first_panel) * task_rows * TILE_COLS + row * width * LANES;
           placed_rows_of(width, std::min<int64_t>(TILE_ROWS, row_count - row), gathered + row * lda, lda, places.data(),
-                         panel, depth, sums + (p - first_panel) * task_rows * TILE_COLS + row * width * LANES, first > 0);
+                         panel, depth, to, first > 0);
         }
       }
     }
