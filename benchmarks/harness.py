@@ -74,7 +74,10 @@ class Side:
         assert self.process.stdin
         self.process.send_signal(signal.SIGCONT)
         print(json.dumps({"do": do, **request}), file=self.process.stdin, flush=True)
-        return self._answer(do)
+        answer = self._answer(do)
+        if "error" in answer:
+            raise CaseError(f"{self.name}: {answer['error']}")
+        return answer
 
     def _answer(self, do: str) -> dict[str, Any]:
         """Wait for the answer, and see to it that the worker does not take the whole machine's memory meanwhile."""
@@ -220,5 +223,5 @@ def disagreement(found: dict[str, Any]) -> float:
         if one.shape != other.shape:
             raise RuntimeError(f"outputs differ in shape: {one.shape} and {other.shape}")
         scale = float(np.abs(other).max()) or 1.0
-        worst = max(worst, float(np.abs(one.astype(np.float64) - other).max()) / scale)
+        worst = float(np.maximum(worst, np.abs(one.astype(np.float64) - other).max() / scale))  # NaN stays
     return worst

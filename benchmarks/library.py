@@ -8,6 +8,7 @@ in one process. Widths are the published ones but for the UNet's, which is 128 s
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import time
@@ -32,19 +33,19 @@ from videogen_cli.models.t2v_turbo.modelscope import MODELSCOPE_KEYS, published_
 WARM_UP = 2
 
 
-def _unet(params: Any) -> tuple[torch.nn.Module, Callable[..., Any]]:
-    from diffusers import UNet3DConditionModel
+def _diffusers() -> Any:
+    return importlib.import_module("diffusers")  # whose names appear when they are asked for
 
+
+def _unet(params: Any) -> tuple[torch.nn.Module, Callable[..., Any]]:
     widths = tuple(params.model_channels * multiple for multiple in params.channel_mult)
-    unet = UNet3DConditionModel(block_out_channels=widths, attention_head_dim=params.num_head_channels)
+    unet = _diffusers().UNet3DConditionModel(block_out_channels=widths, attention_head_dim=params.num_head_channels)
     return unet, lambda latents, steps, text: unet(latents, steps, text, return_dict=False)[0]
 
 
 def _vae(params: Any) -> tuple[torch.nn.Module, Callable[..., Any]]:
-    from diffusers import AutoencoderKL
-
     levels = len(params.channel_mult)
-    vae = AutoencoderKL(
+    vae = _diffusers().AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,
         up_block_types=("UpDecoderBlock2D",) * levels,
         block_out_channels=tuple(params.base_channels * multiple for multiple in params.channel_mult),

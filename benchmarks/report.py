@@ -25,7 +25,9 @@ class Results:
     def add(self, kernels: str, row: dict[str, Any]) -> None:
         """Keep a row, in the file too."""
         rows = self.runs[kernels]["rows"]
-        rows[:] = [old for old in rows if _key(old) != _key(row)] + [row]
+        places = [place for place, old in enumerate(rows) if _key(old) == _key(row)]
+        place = places[0] if places else len(rows)
+        rows[place : place + 1] = [row]
         self._save()
 
     def add_library(self, row: dict[str, Any]) -> None:

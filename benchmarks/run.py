@@ -10,6 +10,7 @@ PyTorch's: below 1 is faster. ``VGEN_KERNELS=off`` measures without vgen's own k
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import sys
 from pathlib import Path
@@ -93,18 +94,18 @@ def _measured(suite: str, asked: argparse.Namespace, options: Options) -> Any:
         for index, case in enumerate(cases)
         if asked.only in case.name and asked.phase in (None, case.phase)
     ]
-    if suite == "ops":
-        with sides(options, OPS_GIGABYTES) as started:
-            for index, case in chosen:
-                yield case, measure(started, suite, index, options)
-        return
-    for index, case in chosen:
-        try:
-            if not fits(LIMIT * case.gigabytes):
-                raise CaseError(f"{LIMIT * case.gigabytes:g} GB of memory are not free")
-            yield case, measure_apart(suite, index, options, case.gigabytes)
-        except CaseError as error:
-            print(f"{case.phase:8s}{case.name}: {error}", flush=True)
+    shared = sides(options, OPS_GIGABYTES) if suite == "ops" else contextlib.nullcontext()
+    with shared as started:
+        for index, case in chosen:
+            try:
+                if started:
+                    yield case, measure(started, suite, index, options)
+                    continue
+                if not fits(LIMIT * case.gigabytes):
+                    raise CaseError(f"{LIMIT * case.gigabytes:g} GB of memory are not free")
+                yield case, measure_apart(suite, index, options, case.gigabytes)
+            except CaseError as error:
+                print(f"{case.phase:8s}{case.name}: {error}", flush=True)
 
 
 def _row(suite: str, case: Any, found: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,12 @@ def main() -> None:
     print("{}", file=answers, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
-        print(json.dumps(getattr(worker, request.pop("do"))(**request)), file=answers, flush=True)
+        try:
+            answer = getattr(worker, request.pop("do"))(**request)
+        except Exception as error:  # the next case may do better
+            traceback.print_exc()
+            answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":
