@@ -9,7 +9,7 @@ from tests.runtime.kernels.native import Case, check
 from videogen_cli.runtime.kernels.optimizer import adamw, squared_norm
 
 SCALE, FIRST, SECOND, EPSILON, AVERAGE = STEP = (0.5, 0.1, 0.001, 1e-8, 0.25)
-CHUNK = 1 << 14  # what a thread takes at once
+CHUNK = 1 << 16  # what a thread takes at once
 
 
 def _tensors(rng, sizes):

@@ -11,7 +11,7 @@ using namespace vgen;
 
 namespace {
 
-constexpr int64_t CHUNK = 1 << 14;
+constexpr int64_t CHUNK = 1 << 16;
 
 struct Chunk {
   int tensor;
