@@ -6,6 +6,15 @@ import numpy as np
 import pytest
 
 from tests.runtime.kernels.native import Case, call, check
+from videogen_cli.config import DeviceConfig
+from videogen_cli.errors import UsageError
+from videogen_cli.runtime import context
+
+context.start(DeviceConfig(threads=2, compile_cache=False))
+
+import mindspore as ms  # noqa: E402
+
+from videogen_cli.runtime import functional as F  # noqa: E402
 
 
 def _shape(rng):
@@ -173,3 +182,12 @@ def test_gelu_is_within_2e_7():
     (y,) = call("activation_forward", [x, (1,)], [x.shape])
     exact = _gelu(x.astype(float))[0]
     assert np.max(np.abs(y - exact) / np.maximum(1, np.abs(exact))) < 2e-7
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "message"),
+    [(F.geglu, [(2, 5)], "halves"), (F.swiglu, [(2, 4), (2, 5)], "differ"), (F.silu, [(2, 0)], "empty")],
+)
+def test_shapes_that_do_not_fit_are_refused(function, shapes, message):
+    with pytest.raises(UsageError, match=f"cannot take .*{message}"):
+        function(*(ms.Tensor(np.ones(shape, np.float32)) for shape in shapes))

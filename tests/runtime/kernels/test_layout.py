@@ -4,6 +4,15 @@ import numpy as np
 import pytest
 
 from tests.runtime.kernels.native import Case, check
+from videogen_cli.config import DeviceConfig
+from videogen_cli.errors import UsageError
+from videogen_cli.runtime import context
+
+context.start(DeviceConfig(threads=2, compile_cache=False))
+
+import mindspore as ms  # noqa: E402
+
+from videogen_cli.runtime import functional as F  # noqa: E402
 
 
 def _normal(rng, *shape):
@@ -58,3 +67,14 @@ def test_values(kernel):
 def test_permutations_larger_than_a_block(shape, axes):
     x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     check(Case("permute", [x, axes], [x.transpose(axes).astype(np.float64)], 0))
+
+
+@pytest.mark.parametrize("axes", [(0, 2), (0, 1, 1), (2, 1, 0, 3)])
+def test_no_order_of_the_axes_is_refused(axes):
+    with pytest.raises(UsageError, match=r"permute cannot take 2x3x4: .*order"):
+        F.permute(ms.Tensor(np.ones((2, 3, 4), np.float32)), axes)
+
+
+def test_no_factor_of_upsampling_is_refused():
+    with pytest.raises(UsageError, match="upsample_forward cannot take"):
+        F.upsample_nearest(ms.Tensor(np.ones((1, 2, 3, 4), np.float32)), 0)

@@ -4,6 +4,15 @@ import numpy as np
 import pytest
 
 from tests.runtime.kernels.native import Case, call, check
+from videogen_cli.config import DeviceConfig
+from videogen_cli.errors import UsageError
+from videogen_cli.runtime import context
+
+context.start(DeviceConfig(threads=2, compile_cache=False))
+
+import mindspore as ms  # noqa: E402
+
+from videogen_cli.runtime import functional as F  # noqa: E402
 
 
 def _normal(rng, *shape):
@@ -249,3 +258,27 @@ def test_infinity_leaves_no_row_with_numbers():
     y, _, _ = call("row_norm_forward", [x, ABSENT, ABSENT, ABSENT, ABSENT, EPS, (1,)], [x.shape, (2,), (2,)])
     assert np.isnan(y[0]).all()
     assert np.isfinite(y[1]).all()
+
+
+def _ones(*shapes):
+    return [ms.Tensor(np.ones(shape, np.float32)) for shape in shapes]
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "settings", "message"),
+    [
+        (F.group_norm, [(2, 6, 3)], (4, *_ones((6,), (6,)), 1e-5), "groups"),
+        (F.group_norm, [(2, 6, 3)], (3, *_ones((6,), (5,)), 1e-5), "per channel"),
+        (F.layer_norm, [(2, 6), (5,), (6,)], (1e-5,), "weight"),
+        (F.layer_norm, [(2, 3, 6), (6,), (6,)], (1e-5, *_ones((3, 1, 6), (3, 1, 6))), "shift"),
+        (F.layer_norm, [(2, 3, 6), (6,), (6,)], (1e-5, *_ones((2, 1, 6), (1, 1, 6))), "one shape"),
+        (F.rms_norm, [(2, 6), (7,)], (1e-5,), "weight"),
+        (F.gated_add, [(2, 3, 6), (2, 3, 6), (2, 3, 6)], (), "gate"),
+        (F.gated_add, [(2, 3, 6), (2, 1, 6), (2, 1, 6)], (), "differs"),
+        (F.shift_channels, [(4, 3, 5), (3, 3)], (), "per sample and channel"),
+        (F.shift_channels, [(4, 3, 5), (2, 5)], (), "per sample and channel"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(function, shapes, settings, message):
+    with pytest.raises(UsageError, match=f"cannot take .*{message}"):
+        function(*_ones(*shapes), *settings)

@@ -35,9 +35,10 @@ def permute(x: Any, axes: Any) -> Any:
     """Copy runs, or transpose tiles in registers; only give a new shape where no axis longer than 1 moves."""
     if x.dtype != ms.float32:
         return stock.permute(x, axes)
-    moving = [axis for axis in axes if x.shape[axis] > 1]
-    if moving == sorted(moving):
-        return x.reshape([x.shape[axis] for axis in axes])
+    if sorted(axes) == list(range(x.ndim)):
+        moving = [axis for axis in axes if x.shape[axis] > 1]
+        if moving == sorted(moving):
+            return x.reshape([x.shape[axis] for axis in axes])
     return _permute(x, numbers(*axes))
 
 

@@ -64,12 +64,23 @@ struct Groups {
   int64_t blocks_of_piece() const { return (piece + BLOCK - 1) / BLOCK; }
   int64_t blocks() const { return frames * blocks_of_piece(); }
   int64_t first_channel(int64_t group) const { return group % groups * per_group; }
-  // Where in memory a group's piece of a frame begins.
-  int64_t piece_of(int64_t group, int64_t frame) const {
-    return ((group / groups * frames + frame) * channels + first_channel(group)) * plane;
+  // The number, of all planes in memory, of a group's first one in a frame.
+  int64_t first_plane(int64_t group, int64_t frame) const {
+    return (group / groups * frames + frame) * channels + first_channel(group);
   }
-  int64_t plane_of(int64_t group, int64_t index) const {
-    return piece_of(group, index / per_group) + index % per_group * plane;
+  // body(number of the plane, channel of the group) for every plane of a group.
+  template <class Body>
+  void each_plane(int64_t group, int threads, Body body) const {
+    if (threads > 1) {
+      in_parallel(planes(), threads, [&](int64_t index) {
+        body(first_plane(group, index / per_group) + index % per_group, index % per_group);
+      });
+      return;
+    }
+    for (int64_t frame = 0; frame < frames; frame++) {  // no division per plane: some are as short as a vector
+      const int64_t first = first_plane(group, frame);
+      for (int64_t channel = 0; channel < per_group; channel++) body(first + channel, channel);
+    }
   }
 };
 
@@ -99,7 +110,7 @@ void forward_of_long_planes(const Arguments &args) {
     Moments *own = parts + group * groups.blocks();
     in_parallel(groups.blocks(), groups.inside, [=](int64_t block) {
       const int64_t start = block % groups.blocks_of_piece() * BLOCK;
-      const float *from = x + groups.piece_of(group, block / groups.blocks_of_piece()) + start;
+      const float *from = x + groups.first_plane(group, block / groups.blocks_of_piece()) * groups.plane + start;
       own[block] = block_moments(from, std::min(BLOCK, groups.piece - start));
     });
     Moments all;
@@ -107,8 +118,8 @@ void forward_of_long_planes(const Arguments &args) {
     mean[group] = static_cast<float>(all.mean);
     rstd[group] = static_cast<float>(1 / std::sqrt(all.squares / all.count + eps));
     const float *weights = weight + groups.first_channel(group), *biases = bias + groups.first_channel(group);
-    in_parallel(groups.planes(), groups.inside, [=](int64_t index) {
-      const int64_t channel = index % groups.per_group, offset = groups.plane_of(group, index);
+    groups.each_plane(group, groups.inside, [=](int64_t number, int64_t channel) {
+      const int64_t offset = number * groups.plane;
       const Plane<SILU> plane{mean[group], rstd[group], weights[channel], biases[channel]};
       each_part(groups.plane, [=](auto at) { at.store(y + offset, plane.value(at.load(x + offset))); });
     });
@@ -146,26 +157,24 @@ void backward_of_long_planes(const Arguments &args) {
   const Scratch scratch(groups.count() * groups.planes() * sizeof(Sums) / sizeof(float));
   Sums *sums = reinterpret_cast<Sums *>(scratch.get());
   in_parallel(groups.count(), groups.outside, [=](int64_t group) {
-    Sums *own = sums + group * groups.planes();
     const float *weights = weight + groups.first_channel(group), *biases = bias + groups.first_channel(group);
-    auto plane_of = [=](int64_t index) {
-      const int64_t channel = index % groups.per_group;
+    auto plane_of = [=](int64_t channel) {
       return Plane<SILU>{mean[group], rstd[group], weights[channel], biases[channel]};
     };
-    in_parallel(groups.planes(), groups.inside, [=](int64_t index) {
-      const int64_t offset = groups.plane_of(group, index);
-      own[index] = plane_sums(plane_of(index), x + offset, dout + offset, groups.plane);
+    groups.each_plane(group, groups.inside, [=](int64_t number, int64_t channel) {
+      const int64_t offset = number * groups.plane;
+      sums[number] = plane_sums(plane_of(channel), x + offset, dout + offset, groups.plane);
     });
     double plain = 0, along = 0;
-    for (int64_t index = 0; index < groups.planes(); index++) {
-      plain += weights[index % groups.per_group] * own[index].plain;
-      along += weights[index % groups.per_group] * own[index].along;
-    }
+    groups.each_plane(group, 1, [&](int64_t number, int64_t channel) {
+      plain += weights[channel] * sums[number].plain;
+      along += weights[channel] * sums[number].along;
+    });
     const float plain_mean = static_cast<float>(plain / groups.size);
     const float along_mean = static_cast<float>(along / groups.size);
-    in_parallel(groups.planes(), groups.inside, [=](int64_t index) {
-      const Plane<SILU> plane = plane_of(index);
-      const int64_t offset = groups.plane_of(group, index);
+    groups.each_plane(group, groups.inside, [=](int64_t number, int64_t channel) {
+      const Plane<SILU> plane = plane_of(channel);
+      const int64_t offset = number * groups.plane;
       each_part(groups.plane, [=](auto at) {
         const Vec xhat = plane.xhat(at.load(x + offset));
         const Vec dy = plane.gradient(xhat, at.load(dout + offset));
@@ -175,12 +184,9 @@ void backward_of_long_planes(const Arguments &args) {
   });
   for (int64_t channel = 0; channel < groups.channels; channel++) {
     Sums all;
-    const int64_t group = channel / groups.per_group, in_group = channel % groups.per_group;
     for (int64_t image = 0; image < groups.batch * groups.frames; image++) {
-      const int64_t frame = image % groups.frames, sample = image / groups.frames;
-      const int64_t planes = (sample * groups.groups + group) * groups.planes() + frame * groups.per_group;
-      all.plain += sums[planes + in_group].plain;
-      all.along += sums[planes + in_group].along;
+      all.plain += sums[image * groups.channels + channel].plain;
+      all.along += sums[image * groups.channels + channel].along;
     }
     dweight[channel] = static_cast<float>(all.along);
     dbias[channel] = static_cast<float>(all.plain);
