@@ -36,6 +36,8 @@ def _check_channels(what: str, found: int, expected: int) -> None:
 def _convolved(source: Shape, kernel: Shape, geometry: Shape) -> list[int]:
     """Return the extent along frames, height and width of what a convolution makes of an extent."""
     stride, padding, dilation = geometry[1:4], geometry[4:10], geometry[10:13]
+    if min(*stride, *dilation) < 1:
+        raise ValueError("strides and dilations are at least 1")
     extent = []
     for axis in range(3):
         room = source[axis] + padding[2 * axis] + padding[2 * axis + 1] - (kernel[axis] - 1) * dilation[axis] - 1

@@ -84,6 +84,7 @@ class Columns {
   struct Reading {
     int64_t start;  // lane i reads start + i * apart unless that is 0
     int64_t apart;
+    bool is_empty;  // no lane is inside
     VecI inside;  // all bits set, or none
     VecI places;  // 0 outside
   };

@@ -80,7 +80,9 @@ Columns::Reading Columns::reading(const Lanes &lanes, const Triple &tap) const {
   }
   const VecI places = lanes.image + (f * height + h) * width + w;
   const VecI inside = (lanes.image >= 0) & (f >= 0) & (f < frames) & (h >= 0) & (h < height) & (w >= 0) & (w < width);
-  return {lanes.apart ? places[0] : 0, lanes.apart, inside, places & inside};
+  bool is_empty = true;
+  for (int lane = 0; lane < LANES; lane++) is_empty &= inside[lane] == 0;
+  return {lanes.apart ? places[0] : 0, lanes.apart, is_empty, inside, places & inside};
 }
 
 inline Vec masked(Vec values, VecI inside) {
@@ -126,10 +128,10 @@ void Columns::gather_carefully(const float *from, bool is_within, float *to) con
   const int64_t readings = sampling_.tap_count() * vecs_;
   const Reading *reading = readings_.data();
   for (int64_t i = 0; i < readings; i++, reading++, to += LANES) {
-    Vec values;
+    Vec values{};
     if (is_within && reading->apart) {
       values = load_apart(from + reading->start, reading->apart);
-    } else {
+    } else if (!reading->is_empty) {
       for (int lane = 0; lane < LANES; lane++) values[lane] = from[reading->places[lane]];
     }
     store(to, masked(values, reading->inside));

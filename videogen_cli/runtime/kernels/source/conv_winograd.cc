@@ -169,7 +169,7 @@ std::vector<int64_t> window_order(const std::vector<Triple> &taps) {
 bool suits_winograd(const Sampling &sampling, const Weights &weights, const Target &target) {
   const int64_t depth = sampling.channels * sampling.tap_count() / 9, count = sampling.column_count();
   const bool is_dense = sampling.step == Triple{1, 1, 1} && target.step == Triple{1, 1, 1};
-  const bool is_large = sampling.columns[1] >= 4 && sampling.columns[2] >= 4 && count >= 512;
+  const bool is_large = sampling.columns[1] >= 2 && sampling.columns[2] >= 2 && count >= 512;
   return is_dense && is_large && weights.rows >= 32 && depth >= 32 && PLACES * depth * TILE_COLS <= MOST_WINDOWS &&
          PLACES * depth * weights.rows <= WORTH_WHILE * count && !window_order(sampling.taps).empty();
 }
