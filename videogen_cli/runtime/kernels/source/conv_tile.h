@@ -15,9 +15,9 @@ inline void placed_tile(const float *a, int64_t lda, const int32_t *places, cons
   Vec sums[R][V];
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
-    const Vec start = broadcast(bias ? bias[r] : 0.0f);
+    const Vec start = broadcast(bias && !accumulate ? bias[r] : 0.0f);
 #pragma GCC unroll 8
-    for (int v = 0; v < V; v++) sums[r][v] = accumulate ? load(c + (r * V + v) * LANES) : start;
+    for (int v = 0; v < V; v++) sums[r][v] = start;
   }
   for (int64_t k = 0; k < k_count; k++, b += V * LANES) {
     const float *column = a + places[k];
@@ -34,7 +34,10 @@ inline void placed_tile(const float *a, int64_t lda, const int32_t *places, cons
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++) {
 #pragma GCC unroll 8
-    for (int v = 0; v < V; v++) store(c + (r * V + v) * LANES, sums[r][v]);
+    for (int v = 0; v < V; v++) {
+      float *to = c + (r * V + v) * LANES;
+      store(to, accumulate ? sums[r][v] + load(to) : sums[r][v]);
+    }
   }
 }
 

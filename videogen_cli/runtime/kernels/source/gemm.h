@@ -13,7 +13,8 @@ constexpr int TILE_ROWS = 6, TILE_VECS = 2;  // 12 of 16
 #endif
 constexpr int TILE_COLS = TILE_VECS * LANES;
 
-// C (R x V*LANES, row stride ldc) = start + A B, with start C itself if `accumulate`, else bias[row] or 0. A is read in
+// C (R x V*LANES, row stride ldc) = start + A B, with start C itself if `accumulate`, else bias[row] or 0. C is added at
+// the end, so that rounding errors grow with the number of blocks of K and not with K. A is read in
 // place, element (r, k) at a[r * lda + k * step]; B is packed, row k at b + k * V * LANES.
 template <int R, int V>
 inline void tile(const float *a, int64_t lda, int64_t step, const float *b, int64_t k_count, float *c, int64_t ldc,
@@ -21,7 +22,7 @@ inline void tile(const float *a, int64_t lda, int64_t step, const float *b, int6
   Vec sums[R][V];
   for (int r = 0; r < R; r++) {
     for (int v = 0; v < V; v++) {
-      sums[r][v] = accumulate ? load(c + r * ldc + v * LANES) : broadcast(bias ? bias[r] : 0.0f);
+      sums[r][v] = broadcast(bias && !accumulate ? bias[r] : 0.0f);
     }
   }
   for (int64_t k = 0; k < k_count; k++, b += V * LANES) {
@@ -33,7 +34,10 @@ inline void tile(const float *a, int64_t lda, int64_t step, const float *b, int6
     }
   }
   for (int r = 0; r < R; r++) {
-    for (int v = 0; v < V; v++) store(c + r * ldc + v * LANES, sums[r][v]);
+    for (int v = 0; v < V; v++) {
+      float *to = c + r * ldc + v * LANES;
+      store(to, accumulate ? sums[r][v] + load(to) : sums[r][v]);
+    }
   }
 }
 
