@@ -19,6 +19,7 @@ import numpy as np
 
 from videogen_cli.files import cache_root, write_json
 from videogen_cli.runtime.context import started
+from videogen_cli.runtime.kernels.build import library
 
 _ENABLE, _PATH = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
 
@@ -71,6 +72,7 @@ def keep(*identity: Any) -> None:
     plan = started()
     if plan and plan["compile_cache"] and plan["mode"] == "graph" and _cache is None:
         about = [plan[key] for key in ("target", "jit_level", "dtype", "mindspore")]
+        about.append(library().path if plan["target"] == "cpu" else None)  # its name says what is in it
         _cache = GraphCache(cache_root() / "graphs" / _digest([identity, about, _sources()]))
 
 
@@ -99,6 +101,6 @@ def _sources() -> str:
     """Return a digest of the code that graphs are compiled from."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
-    for path in sorted([*package.glob("nets/*.py"), *package.glob("runtime/*.py")]):
+    for path in sorted([*package.glob("nets/**/*.py"), *package.glob("runtime/**/*.py")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -27,7 +27,7 @@ VGEN_KERNEL(greedy) { args.floats(2)[0] = vgen::Scratch(int64_t{1} << 58).get()[
 VGEN_KERNEL(failing) { if (args.count) throw args.count; }
 // The integers that came with x, in the order they were given.
 VGEN_KERNEL(told) {
-  for (int64_t i = 0; i < args.size(2); i++) args.floats(2)[i] = static_cast<float>(args.number(1, static_cast<int>(i)));
+  for (int i = 0; i < args.dim(2, 0); i++) args.floats(2)[i] = static_cast<float>(args.number(1, i));
 }
 """
 
@@ -40,7 +40,7 @@ def kernel(tmp_path_factory):
         pytest.skip("there is no C++ compiler")
     path = tmp_path_factory.mktemp("library") / "made.so"
     work = tmp_path_factory.mktemp("work")
-    compiler.compile_library(tool, {"made.cc": SOURCE, "vgen.h": compiler.sources()["vgen.h"]}, work, path)
+    compiler.compile_library(tool, {**compiler.sources(), "made.cc": SOURCE}, work, path)
 
     def make(name, shapes, bprop=None):
         with pytest.MonkeyPatch.context() as patch:

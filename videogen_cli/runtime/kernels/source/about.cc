@@ -10,7 +10,9 @@ extern "C" int vgen_threads() { return threads(); }
 VGEN_KERNEL(vgen_exponentials) {
   const float *x = args.floats(0);
   float *y = args.floats(1);
-  const int64_t size = args.size(0), vectors = size / LANES, done = vectors * LANES;
-  for (int64_t v = 0; v < vectors; v++) store(y + v * LANES, exp(load(x + v * LANES)));
-  store_part(y + done, exp(load_part(x + done, size - done)), size - done);
+  const int64_t size = args.size(0);
+  parallel((size + LANES - 1) / LANES, threads_for(size), [=](int64_t vector, int) {
+    const int64_t first = vector * LANES, count = std::min<int64_t>(LANES, size - first);
+    store_part(y + first, exp(load_part(x + first, count)), count);
+  });
 }
