@@ -74,7 +74,7 @@ _ADAMW = ((1280, 1280), (320, 320, 3, 3), (320,), (10240, 320), (640, 640, 3, 3)
 
 def _cases() -> list[Operation]:
     described: dict[str, tuple] = {
-        # the machine's peak is the best that anybody reaches in these two, which are the same product
+        # large enough for the machine's peak; both are the same product
         "peak, as linear": ("linear", (2048, 2048), (2048, 2048), (2048,)),
         "peak, as conv": ("conv2d", (1, 2048, 32, 64), (2048, 2048, 1, 1), (2048,)),
     }

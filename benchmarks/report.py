@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cases import FORWARD
+from harness import SIDES
+
 HEADING = f"{'':44s}{'vgen ms':>10s}{'torch ms':>10s}{'ratio':>7s}{'of peak':>13s}{'memory':>8s}{'error':>9s}"
 
 
@@ -40,10 +43,9 @@ class Results:
         self.file.write_text(json.dumps({"runs": self.runs, "library": self.library}, indent=1) + "\n")
 
     def peak(self, kernels: str) -> float:
-        """Return the most FLOP/s that any side reached in the products that stand for the machine's peak; 0 if none."""
-        rows = self.runs.get(kernels, {"rows": []})["rows"]
-        found = [row["flops"] / row[s]["least"] for row in rows for s in ("vgen", "torch") if row["name"][:4] == "peak"]
-        return max(found, default=0.0)
+        """Return the most FLOP/s that either side reached in anything forward, products above all; 0 if none."""
+        rows = [row for row in self.runs.get(kernels, {"rows": []})["rows"] if row["phase"] == FORWARD]
+        return max((row["flops"] / row[side]["least"] for row in rows for side in SIDES), default=0.0)
 
 
 def _key(row: dict[str, Any]) -> tuple[str, ...]:
@@ -64,7 +66,7 @@ def shares(row: dict[str, Any], peak: float) -> str:
     """Return which percentage of the machine's peak each side reaches."""
     if not peak or not row["flops"]:
         return "-"
-    return " / ".join(f"{100 * row['flops'] / row[side]['median'] / peak:.0f}" for side in ("vgen", "torch"))
+    return " / ".join(f"{100 * row['flops'] / row[side]['median'] / peak:.0f}" for side in SIDES)
 
 
 def spread(times: dict[str, Any]) -> str:
@@ -75,7 +77,7 @@ def spread(times: dict[str, Any]) -> str:
 def line(row: dict[str, Any], peak: float) -> str:
     """Return a row as text."""
     label = f"{row['phase']:8s}{row['name']}"
-    times = "".join(f"{1e3 * row[side]['median']:10.4g}" for side in ("vgen", "torch"))
+    times = "".join(f"{1e3 * row[side]['median']:10.4g}" for side in SIDES)
     beyond = f"{memory(row):8.2f}" if row["suite"] == "models" else f"{'':8s}"
     return f"{label:44s}{times}{ratio(row):7.2f}{shares(row, peak):>13s}{beyond}{row['error']:9.0e}"
 
@@ -136,7 +138,7 @@ def _table(results: Results, suite: str) -> str:
         cells = [row["phase"], row["what"], spread(row["vgen"]), spread(row["torch"]), f"**{ratio(row):.2f}**"]
         cells.append(shares(row, results.peak(main)))
         if memories:
-            both = " / ".join(f"{row[s]['peak_mb']:.0f} ({row[s]['before_mb']:.0f})" for s in ("vgen", "torch"))
+            both = " / ".join(f"{row[s]['peak_mb']:.0f} ({row[s]['before_mb']:.0f})" for s in SIDES)
             cells += [both, f"{memory(row):.2f}"]
         cells.append(f"{row['error']:.0e}")
         if without:
