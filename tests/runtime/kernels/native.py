@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from videogen_cli.runtime.kernels import build, compiler
 from videogen_cli.runtime.kernels.build import library
 
 
@@ -18,7 +21,8 @@ class Case:
     """A call of a kernel and what must come of it.
 
     ``inputs`` are float32 arrays, or tuples of plain numbers (see ``runtime.kernels.calls.numbers``); ``outputs`` are
-    the expected ones in float64. An output may differ by ``tolerance`` times the largest expected magnitude.
+    the expected ones in float64. An output may differ by ``tolerance`` times the largest expected magnitude. A kernel
+    without outputs works in place; what has outputs must leave its inputs alone.
     """
 
     kernel: str
@@ -29,15 +33,40 @@ class Case:
 
 @cache
 def load(path: Path | None = None) -> ctypes.CDLL:
-    """Return the library at ``path``, or this machine's."""
-    return ctypes.CDLL(str(path or library().path))
+    """Return the library at ``path``, or this machine's; skip the test where there can be none."""
+    if path is None:
+        found = library()
+        if found.path is None and not (found.wanted and found.origin):
+            pytest.skip(found.reason)
+        assert found.path, f"{found.reason}\n{found.details}"
+        path = found.path
+    return ctypes.CDLL(str(path))
+
+
+@cache
+def compiled_for(flag: str) -> Path:
+    """Return this project's kernels compiled for other CPUs, such as ``-march=x86-64-v3``."""
+    tool = next(compiler.compilers(), None)
+    if tool is None:
+        pytest.skip("there is no C++ compiler")
+    return build.follow(build.compiling(tool, flag, compiler.sources()), retry=True)
+
+
+def random_cases() -> dict[str, Callable[[np.random.Generator], Case]]:
+    """Return what draws a random case of each kernel, from all tests beside this file."""
+    files = [path for path in Path(__file__).parent.glob("test_*.py") if "\nRANDOM_CASES" in path.read_text()]
+    tests = [import_module(f"{__package__}.{path.stem}") for path in sorted(files)]
+    return {name: draw for test in tests for name, draw in test.RANDOM_CASES.items()}
 
 
 def call(kernel: str, inputs: Sequence[np.ndarray | tuple[int, ...]], shapes: Sequence[Sequence[int]],
          path: Path | None = None) -> list[np.ndarray]:  # fmt: skip
-    """Return a kernel's outputs of the given ``shapes``; they start as NaN, so that what is left out shows."""
-    arrays = [np.zeros((0, *x), np.int8) if isinstance(x, tuple) else np.ascontiguousarray(x) for x in inputs]
-    arrays += [np.full(shape, np.nan, np.float32) for shape in shapes]
+    """Return a kernel's outputs of the given ``shapes``; they start as NaN, so that what is left out shows.
+
+    Every array is memory of its own that ends where it ends, for tools that watch what is read and written.
+    """
+    given = [np.zeros((0, *x), np.int8) if isinstance(x, tuple) else x for x in inputs]
+    arrays = [np.array(x, order="C") for x in given] + [np.full(shape, np.nan, np.float32) for shape in shapes]
     dims = [(ctypes.c_int64 * max(1, x.ndim))(*x.shape) for x in arrays]
     count = len(arrays)
     data = (ctypes.c_void_p * count)(*(x.ctypes.data for x in arrays))
@@ -46,7 +75,21 @@ def call(kernel: str, inputs: Sequence[np.ndarray | tuple[int, ...]], shapes: Se
     code = getattr(load(path), kernel)(count, data, ndims, pointers, None, None, None)
     if code:
         raise RuntimeError(f"{kernel} returned {code}")
+    for before, after in zip(given, arrays, strict=False):
+        assert not shapes or before.tobytes() == after.tobytes(), f"{kernel} changed an input"
     return arrays[len(inputs) :]
+
+
+def worst_error(case: Case, path: Path | None = None) -> float:
+    """Call a kernel and return the largest error of its outputs as a share of what is tolerated; NaN counts as one."""
+    found = call(case.kernel, case.inputs, [output.shape for output in case.outputs], path)
+    worst = 0.0
+    for got, expected in zip(found, case.outputs, strict=True):
+        scale = max(1e-30, float(np.abs(expected).max(initial=0.0)))
+        error = float(np.abs(got - expected).max(initial=0.0)) / scale
+        if error != 0:
+            worst = max(worst, error / case.tolerance if case.tolerance and np.isfinite(error) else np.inf)
+    return worst
 
 
 def check(case: Case, path: Path | None = None) -> None:
@@ -55,9 +98,6 @@ def check(case: Case, path: Path | None = None) -> None:
     Raises:
         AssertionError: an output is off.
     """
-    found = call(case.kernel, case.inputs, [output.shape for output in case.outputs], path)
-    for index, (got, expected) in enumerate(zip(found, case.outputs, strict=True)):
-        scale = max(1e-30, float(np.abs(expected).max(initial=0.0)))
-        error = float(np.abs(got - expected).max(initial=0.0)) / scale
-        sizes = [x if isinstance(x, tuple) else x.shape for x in case.inputs]
-        assert error <= case.tolerance, f"{case.kernel}{sizes} output {index}: {error:.2e} of the largest value"
+    share = worst_error(case, path)
+    sizes = [x if isinstance(x, tuple) else x.shape for x in case.inputs]
+    assert share <= 1, f"{case.kernel}{sizes}: the error is {share:.3g} times what is tolerated, {case.tolerance:g}"

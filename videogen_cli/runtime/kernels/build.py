@@ -78,7 +78,7 @@ def _get(say: Say, again: bool) -> Library:
     retry = again or switch() == "on"
     for recipe in recipes():
         try:
-            return Library(_follow(recipe, say, retry), recipe.origin)
+            return Library(follow(recipe, say, retry=retry), recipe.origin)
         except CompileError as error:
             failures.append(Library(None, recipe.origin, str(error), error.details))
         except (OSError, DiskError) as error:
@@ -86,8 +86,14 @@ def _get(say: Say, again: bool) -> Library:
     return failures[0] if failures else Library(None, reason="there is no C++ compiler")
 
 
-def _follow(recipe: Recipe, say: Say, retry: bool) -> Path:
-    """Return what a recipe makes, from the first folder that has it or, if none does, can take it."""
+def follow(recipe: Recipe, say: Say = lambda _: None, *, retry: bool = False) -> Path:
+    """Return what a recipe makes, from the first folder that has it or, if none does, can take it.
+
+    Raises:
+        CompileError: it makes nothing that works, now or, without ``retry``, a short while ago.
+        OSError: no folder can take it.
+        DiskError: the same.
+    """
     folders = list(store.folders())
     for folder in folders:
         if path := store.find(folder, recipe.key):

@@ -117,6 +117,9 @@ inline int threads() {
 
 // Threads worth waking for `work` floating-point operations or floats moved: waking costs some microseconds.
 inline int threads_for(int64_t work, int64_t least = 1 << 14) {
+#ifdef VGEN_SPLIT_ALWAYS  // for tests: small cases are shared too
+  least = 1;
+#endif
   return static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(threads(), work / least)));
 }
 
