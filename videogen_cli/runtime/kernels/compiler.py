@@ -105,6 +105,7 @@ def compile_library(
     for name, content in files.items():
         (folder / name).write_bytes(content)
     start, units = [*compiler.command, *FLAGS, *flags], [name for name in files if name.endswith(".cc")]
+    units.sort(key=lambda name: len(files[name]), reverse=True)  # so that none that takes long is left to the end
     deadline = time.monotonic() + _COMPILE_SECONDS
     _run([[*start, "-c", name, "-o", f"{name}.o"] for name in units], folder, deadline)
     _run([[*start, "-shared", *(f"{name}.o" for name in units), "-o", str(target)]], folder, deadline)
