@@ -198,7 +198,8 @@ void convolve_winograd(const Sampling &sampling, const Weights &weights, const T
   const int64_t windows_size = PLACES * work.windows_stride(), products_size = PLACES * (MOST_ROWS * TILE_COLS + APART);
   const int64_t gathered_size = PLACES * frame_taps * TILE_COLS;
   const int64_t scratch_size = windows_size + products_size + gathered_size;
-  Scratch scratch(team * scratch_size), transformed(PLACES * group * depth);
+  Scratch scratch(team * scratch_size + PLACES * group * depth);
+  float *transformed = scratch.get() + team * scratch_size;
   std::vector<Columns> columns(team, Columns(windows, TILE_VECS));
   std::vector<int32_t> places(depth);
   for (int64_t k = 0; k < depth; k++) places[k] = static_cast<int32_t>(k);
@@ -206,7 +207,7 @@ void convolve_winograd(const Sampling &sampling, const Weights &weights, const T
   for (int64_t first_row = 0; first_row < weights.rows; first_row += group) {
     const int64_t rows = std::min(group, weights.rows - first_row), blocks = divided_up(rows, TILE_ROWS);
     parallel(divided_up(depth, LANES), team, [&](int64_t index, int) {
-      work.transform_weights(first_row, rows, index * LANES, order, transformed.get());
+      work.transform_weights(first_row, rows, index * LANES, order, transformed);
     });
     const Tasks tasks = split(panels, 1, blocks, blocks);
     parallel(tasks.columns * tasks.rows, team, [&](int64_t index, int thread) {
@@ -215,7 +216,7 @@ void convolve_winograd(const Sampling &sampling, const Weights &weights, const T
       const int64_t width = work.first_vec(panel + 1) - work.first_vec(panel);
       columns[thread].locate(work.first_vec(panel) * LANES, width);
       work.transform_windows(columns[thread], width, products + products_size, panel_windows);
-      work.multiply(transformed.get(), rows, first_row, part(blocks, tasks.rows, down) * TILE_ROWS,
+      work.multiply(transformed, rows, first_row, part(blocks, tasks.rows, down) * TILE_ROWS,
                     std::min(rows, part(blocks, tasks.rows, down + 1) * TILE_ROWS), panel, places.data(),
                     panel_windows, products);
     });

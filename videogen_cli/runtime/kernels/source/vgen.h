@@ -13,6 +13,7 @@
 #include <sched.h>
 
 #include "parallel.h"
+#include "scratch.h"
 
 namespace vgen {
 
@@ -122,22 +123,6 @@ inline int threads_for(int64_t work, int64_t least = 1 << 14) {
 #endif
   return static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(threads(), work / least)));
 }
-
-// Aligned memory of floats. Make it before a parallel region: an exception must not leave one.
-class Scratch {
- public:
-  explicit Scratch(int64_t floats)
-      : data_(static_cast<float *>(std::aligned_alloc(64, (std::max<int64_t>(floats, 1) * 4 + 63) / 64 * 64))) {
-    if (!data_) throw std::bad_alloc();
-  }
-  ~Scratch() { std::free(data_); }
-  Scratch(const Scratch &) = delete;
-  Scratch &operator=(const Scratch &) = delete;
-  float *get() const { return data_; }
-
- private:
-  float *data_;
-};
 
 // What a kernel was called with: inputs, then outputs. Numbers such as a stride arrive as the shape of an empty tensor.
 struct Arguments {
