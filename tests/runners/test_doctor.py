@@ -11,6 +11,7 @@ from videogen_cli.errors import ExitCode
 from videogen_cli.output import Output
 from videogen_cli.runners import doctor
 from videogen_cli.runners.doctor import MISSING, NOTE, OK
+from videogen_cli.runtime.kernels import build
 
 
 def by_name(checks) -> dict[str, doctor.Check]:
@@ -37,6 +38,35 @@ def test_what_is_missing_ends_with_five(monkeypatch, capsys) -> None:
 def test_without_any_decoder(monkeypatch) -> None:
     monkeypatch.setattr(doctor, "_version", lambda *_: None)
     assert by_name(doctor.video_checks())["video decoder"].state == MISSING
+
+
+def test_kernels_are_on_with_their_library(monkeypatch):
+    monkeypatch.delenv("VGEN_KERNELS", raising=False)
+    monkeypatch.setattr(build, "_decided", None)
+    checks = by_name(doctor.kernel_checks())
+    if checks["compiler"].found == "none":
+        pytest.skip("there is no C++ compiler")
+    assert checks["kernels"].state == OK and checks["kernels"].found.startswith("on: vectors of ")
+    assert Path(checks["kernel library"].found.split(" by ")[0]).is_file()
+
+
+@pytest.mark.parametrize(
+    "word, path, state, found",
+    [
+        ("off", None, NOTE, "off: switched off by VGEN_KERNELS"),
+        ("auto", "", NOTE, "off: there is no C++ compiler"),
+        ("on", "", MISSING, "off: there is no C++ compiler"),
+    ],
+)
+def test_why_kernels_are_off(monkeypatch, tmp_path, word, path, state, found):
+    monkeypatch.setattr(build, "_decided", None)
+    monkeypatch.setenv("VGEN_KERNELS", word)
+    monkeypatch.setattr(build, "PREBUILT", tmp_path)
+    if path is not None:
+        monkeypatch.setenv("PATH", path)
+        monkeypatch.delenv("CXX", raising=False)
+    checks = by_name(doctor.kernel_checks())
+    assert (checks["kernels"].state, checks["kernels"].found) == (state, found) and checks["kernels"].hint
 
 
 def test_a_cap_on_instructions_is_noted(monkeypatch) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -17,6 +18,8 @@ from videogen_cli.errors import ExitCode, VgenError
 from videogen_cli.files import cache_root, existing_parent
 from videogen_cli.output import Output
 from videogen_cli.runtime.host import cgroup_cpus, cpu_threads, instruction_set, memory_bytes
+from videogen_cli.runtime.kernels.build import ADVICE, SWITCH, library, switch
+from videogen_cli.runtime.kernels.compiler import compilers
 from videogen_cli.runtime.software import INSTALL_HINT, TESTED, find_mindspore
 from videogen_cli.runtime.target import detect_target
 
@@ -52,8 +55,7 @@ def run(output: Output, *, compute: bool = False) -> ExitCode:
         0 when vgen can run here, 5 when something it needs is missing.
     """
     checks = [*software_checks(), *host_checks(), *video_checks()]
-    if detect_target() == "ascend":
-        checks += ascend_checks()
+    checks += ascend_checks() if detect_target() == "ascend" else kernel_checks(output.info)
     if compute and not _missing(checks):
         checks.append(compute_check())
     missing = _missing(checks)
@@ -108,6 +110,25 @@ def host_checks() -> Iterator[Check]:
     )
     for name, folder in (("disk (cache)", cache_root()), ("disk (here)", Path.cwd())):
         yield _disk_check(name, folder)
+
+
+def kernel_checks(say: Callable[[str], Any] = lambda _: None) -> Iterator[Check]:
+    """Check the CPU kernels, compiling them if that was not done yet, and the compiler.
+
+    Args:
+        say: is told before something takes seconds.
+    """
+    tool = next(compilers(), None)
+    yield Check("compiler", OK if tool else NOTE, f"{tool.command[0]}: {tool.version()}" if tool else "none", "")
+    found = library(say, again=True)
+    if found.path is None:
+        advice = ADVICE if found.wanted else f"unset {SWITCH}; networks run several times faster with them"
+        yield Check("kernels", MISSING if switch() == "on" else NOTE, f"off: {found.reason}", advice)
+        return
+    lanes = ctypes.CDLL(str(found.path)).vgen_lanes()
+    how = f"on: vectors of {lanes} floats, {cpu_threads()} threads"
+    yield Check("kernels", OK, how, f"{SWITCH}=off or device.kernels=off runs without")
+    yield Check("kernel library", OK, f"{found.path} by {found.origin}")
 
 
 def _disk_check(name: str, folder: Path) -> Check:
@@ -186,7 +207,8 @@ def compute_check() -> Check:
         return Check("compute", MISSING, str(error).splitlines()[0], "run 'vgen doctor --run --debug'")
     seconds = time.perf_counter() - began
     right = abs(total - ones) < 1e-3 * ones
-    found = f"3x3 convolution in {seconds:.1f} s, start included"
+    by = "a kernel of vgen's" if library().path else "MindSpore's operators"
+    found = f"3x3 convolution by {by} in {seconds:.1f} s, start included"
     return Check("compute", OK if right else MISSING, found if right else f"a convolution gave {total}, not {ones}")
 
 

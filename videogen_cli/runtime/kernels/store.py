@@ -24,7 +24,7 @@ from videogen_cli.runtime.kernels.compiler import CompileError
 
 _KEEP = 4  # libraries that stay, besides those used within a day
 _DAY = 86400.0
-_WAIT_SECONDS, _CHECK_SECONDS = 300.0, 60.0
+_WAIT_SECONDS, _CHECK_SECONDS = 700.0, 60.0
 _DIGITS = 16
 _FAILED, _WORK = "failed.txt", ".work-"
 
