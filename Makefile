@@ -1,12 +1,13 @@
 # make setup   everything needed to work on vgen, in .venv
 # make demo    install and make one video from a prompt
 # make bench   time and memory beside PyTorch, into docs/performance.md; BENCH="models --only unet --quick" for a part
+# make kernels compile the CPU kernels for machines without a C++ compiler; a wheel made after that carries them
 # make test    lint, types, tests, parity with the originals' recorded outputs
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: setup demo test lint types unit parity bench resolve clean help
+.PHONY: setup demo kernels test lint types unit parity bench resolve clean help
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3,$(shell command -v $(name))))
 VENV ?= .venv
@@ -46,6 +47,9 @@ setup: $(VENV)/.installed-dev
 
 demo: $(VENV)/.installed
 	@"$(BIN)/vgen" infer t2v-turbo --preset tiny --prompt "a red circle moving right"
+
+kernels: $(VENV)/.installed
+	@"$(BIN)/python" scripts/make_kernels.py
 
 lint: $(VENV)/.installed-dev
 	@"$(BIN)/ruff" check .

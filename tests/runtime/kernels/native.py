@@ -52,10 +52,14 @@ def compiled_for(flag: str) -> Path:
     return build.follow(build.compiling(tool, flag, compiler.sources()), retry=True)
 
 
-def random_cases() -> dict[str, Callable[[np.random.Generator], Case]]:
-    """Return what draws a random case of each kernel, from all tests beside this file."""
-    files = [path for path in Path(__file__).parent.glob("test_*.py") if "\nRANDOM_CASES" in path.read_text()]
-    tests = [import_module(f"{__package__}.{path.stem}") for path in sorted(files)]
+def modules_with_cases() -> list[str]:
+    """Return the names of the tests beside this file that draw random cases."""
+    return sorted(p.stem for p in Path(__file__).parent.glob("test_*.py") if "\nRANDOM_CASES" in p.read_text())
+
+
+def random_cases(modules: Sequence[str] = ()) -> dict[str, Callable[[np.random.Generator], Case]]:
+    """Return what draws a random case of each kernel, from the named tests beside this file or all."""
+    tests = [import_module(f"{__package__}.{name}") for name in modules or modules_with_cases()]
     return {name: draw for test in tests for name, draw in test.RANDOM_CASES.items()}
 
 

@@ -89,7 +89,7 @@ def add(folder: Path, key: str, make: Callable[[Path], None], waiting: Callable[
             made = Path(work) / "kernels.so"
             try:
                 make(made)
-                _try(made)
+                require_working(made)
             except CompileError as error:
                 with suppress(OSError, DiskError):
                     write_text(folder / key / _FAILED, str(error))
@@ -121,7 +121,7 @@ def _lock(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         lock.release()
 
 
-def _try(path: Path) -> None:
+def require_working(path: Path) -> None:
     """Load a new library in another process and compare what it computes.
 
     Raises:
