@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 FORWARD, TRAIN = "forward", "train"
+PEAK = "peak"  # how the names of operations begin whose best rate stands for the machine's
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cases import FORWARD, TRAIN, Operation
+from cases import FORWARD, PEAK, TRAIN, Operation
 
 # Name -> (function of measured_cells, shapes of its inputs). Sizes are those that the UNets and autoencoders have.
 _CONVOLUTIONS = {
@@ -75,8 +75,8 @@ _ADAMW = ((1280, 1280), (320, 320, 3, 3), (320,), (10240, 320), (640, 640, 3, 3)
 def _cases() -> list[Operation]:
     described: dict[str, tuple] = {
         # large enough for the machine's peak; both are the same product
-        "peak, as linear": ("linear", (2048, 2048), (2048, 2048), (2048,)),
-        "peak, as conv": ("conv2d", (1, 2048, 32, 64), (2048, 2048, 1, 1), (2048,)),
+        f"{PEAK}, as linear": ("linear", (2048, 2048), (2048, 2048), (2048,)),
+        f"{PEAK}, as conv": ("conv2d", (1, 2048, 32, 64), (2048, 2048, 1, 1), (2048,)),
     }
     for name, (function, x, weight) in _CONVOLUTIONS.items():
         described[f"conv {name}"] = (function, x, weight, weight[:1])
@@ -99,7 +99,7 @@ def _cases() -> list[Operation]:
         Operation(name, phase, function, tuple(shapes))
         for name, (function, *shapes) in described.items()
         for phase in (FORWARD, TRAIN)
-        if phase == FORWARD or not name.startswith("peak")
+        if phase == FORWARD or not name.startswith(PEAK)
     ]
     return [*found, Operation("adamw 12.5 M parameters", TRAIN, "adamw", _ADAMW)]
 

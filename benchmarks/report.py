@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cases import FORWARD
+from cases import PEAK
 from harness import SIDES
 
 HEADING = f"{'':44s}{'vgen ms':>10s}{'torch ms':>10s}{'ratio':>7s}{'of peak':>13s}{'memory':>8s}{'error':>9s}"
@@ -43,8 +43,8 @@ class Results:
         self.file.write_text(json.dumps({"runs": self.runs, "library": self.library}, indent=1) + "\n")
 
     def peak(self, kernels: str) -> float:
-        """Return the most FLOP/s that either side reached in anything forward, products above all; 0 if none."""
-        rows = [row for row in self.runs.get(kernels, {"rows": []})["rows"] if row["phase"] == FORWARD]
+        """Return the most FLOP/s that either side reached in the products that stand for the machine's peak, or 0."""
+        rows = [row for row in self.runs.get(kernels, {"rows": []})["rows"] if row["name"].startswith(PEAK)]
         return max((row["flops"] / row[side]["least"] for row in rows for side in SIDES), default=0.0)
 
 
