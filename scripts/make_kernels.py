@@ -3,8 +3,8 @@
     python scripts/make_kernels.py
 
 One library per level of CPU: x86-64-v4 (AVX-512), x86-64-v3 (AVX2) and aarch64, as far as there are compilers: this
-machine's, or one for the other architecture (Debian, Ubuntu: g++-aarch64-linux-gnu). At run time they serve where nothing
-can be compiled. Those of this machine's levels are tried before they are kept.
+machine's, or one for the other architecture (Debian, Ubuntu: g++-aarch64-linux-gnu). At run time they serve where
+nothing can be compiled. Those of this machine's levels are tried before they are kept.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from videogen_cli.files import atomic_path  # noqa: E402
-from videogen_cli.runtime import host  # noqa: E402
-from videogen_cli.runtime.kernels import build, store  # noqa: E402
-from videogen_cli.runtime.kernels.compiler import Compiler, compile_library, compilers, sources  # noqa: E402
+from videogen_cli.files import atomic_path
+from videogen_cli.runtime import host
+from videogen_cli.runtime.kernels import build, store
+from videogen_cli.runtime.kernels.compiler import Compiler, compile_library, compilers, sources
 
 # Level: the architecture, and what its compilers call the level.
 LEVELS = {
