@@ -204,15 +204,13 @@ def skeletons(
     Sizes come from the original's hyper-parameters where given (a manifest's own, or ``--params``), else from the
     model's config (its defaults are the published sizes; ``--preset`` and ``--set`` change them).
     """
-    from videogen_cli.runtime.cells import unallocated  # of the cells there are now: skeletons, or real ones
-
     config = resolve_config(model, target="cpu", preset=request.preset, overrides=parse_overrides(request.overrides))
     original = _original_params(request, checkpoint)
     given = load_attr(kind.params)(original) if original else {}
     names = _components(request, kind)
     wanted = {name: given.get(name) or getattr(config.config, name) for name in names}
     params = load_attr(kind.key_map).prepare(wanted, checkpoint.tensors)
-    return {name: unallocated(load_attr(model.component(name).build), params[name]) for name in names}
+    return {name: load_attr(model.component(name).build)(params[name]) for name in names}
 
 
 def _original_params(request: ConvertRequest, checkpoint: Checkpoint) -> Mapping[str, Any] | None:

@@ -98,12 +98,12 @@ def _check_inputs(model: ModelSpec, inputs: list[str]) -> None:
 
 def component_sizes(plan: Plan, names: tuple[str, ...] | None = None) -> dict[str, int]:
     """Return the number of parameters of each component, found without MindSpore and without memory."""
-    from videogen_cli.runtime.cells import shapes, unallocated
+    from videogen_cli.runtime.cells import shapes
 
     sizes = {}
     for component in plan.spec.components:
         if names is None or component.name in names:
-            cell = unallocated(load_attr(component.build), getattr(plan.config, component.name))
+            cell = load_attr(component.build)(getattr(plan.config, component.name))
             sizes[component.name] = sum(prod(shape) for shape in shapes(cell).values())
     return sizes
 

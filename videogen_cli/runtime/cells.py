@@ -77,8 +77,10 @@ elif REAL:
     def parameter(shape: tuple[int, ...], init: Init = ZEROS) -> Any:
         """Declare a float32 parameter; it takes no memory until weights are loaded or initialised."""
         from mindspore.common.initializer import Zero
+        from mindspore.nn.utils import no_init_parameters
 
-        value = ms.Parameter(ms.Tensor(shape=shape, dtype=ms.float32, init=Zero()))
+        with no_init_parameters():
+            value = ms.Parameter(ms.Tensor(shape=shape, dtype=ms.float32, init=Zero()))
         value.vgen_init = init
         return value
 
@@ -171,16 +173,6 @@ def _drop(name: str) -> None:
     package, _, attribute = name.rpartition(".")
     if package in sys.modules:
         vars(sys.modules[package]).pop(attribute, None)
-
-
-def unallocated(factory: Any, params: Any) -> Any:
-    """Return ``factory(params)`` without memory for its parameters, whether cells are skeletons or real."""
-    if not REAL:
-        return factory(params)
-    from mindspore.nn.utils import no_init_parameters
-
-    with no_init_parameters():
-        return factory(params)
 
 
 def shapes(cell: Any) -> dict[str, tuple[int, ...]]:

@@ -10,7 +10,6 @@ import mindspore as ms
 import numpy as np
 
 from videogen_cli.errors import WeightsError, nearest
-from videogen_cli.runtime.cells import unallocated
 
 _SHOWN = 5
 _DTYPES = {"fp32": ms.float32, "fp16": ms.float16, "bf16": ms.bfloat16}
@@ -18,7 +17,7 @@ _DTYPES = {"fp32": ms.float32, "fp16": ms.float16, "bf16": ms.bfloat16}
 
 def build(factory: Callable[[Any], Any], params: Any) -> Any:
     """Construct ``factory(params)`` without allocating its parameters; load or initialise it next."""
-    cell = unallocated(factory, params)
+    cell = factory(params)
     cell.set_train(False)
     return cell
 
