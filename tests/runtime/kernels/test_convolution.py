@@ -195,6 +195,17 @@ def test_not_a_number_and_infinity_reach_what_reads_them_and_no_more():
     assert np.isposinf(out[0, 0, 1:4, 29:32]).all() and np.isposinf(out).sum() == 9
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_large_windows_of_3x3_keep_to_that_too(value):
+    """Where Winograd's algorithm would be taken, were all numbers finite."""
+    geometry = (1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 1, 1, 0)
+    x, weight = np.ones((1, 32, 24, 24), np.float32), np.ones((32, 32, 3, 3), np.float32)
+    x[0, 5, 12, 10] = value
+    (out,) = call("convolution_forward", [x, weight, (), (), geometry], [x.shape])
+    assert np.array_equal(np.isfinite(out[0]).sum((1, 2)), np.full(32, 24 * 24 - 9))
+    np.testing.assert_equal(out[0, :, 11:14, 9:12], np.full((32, 3, 3), value))
+
+
 def test_outputs_no_input_reaches_are_the_bias():
     geometry = (1, 3, 3, 0, 0, 0, 0, 0, 0, 1, 1, 1, 0)
     dout, weight, bias = np.ones((1, 1, 2, 2), np.float32), np.ones((1, 1, 1, 1), np.float32), np.full(1, 0.5, "f")

@@ -5,9 +5,10 @@
 // matrix product of its own, whose columns are windows and whose depth is (channel, frame tap). A task has one panel of
 // windows and some rows. Transformed weights are made for a group of rows at a time, shared by all tasks.
 //
-// Sums are shorter than a direct convolution's, so errors are smaller. What is not finite in a window makes its four
-// outputs not a number, though the kernel may reach it from fewer.
+// Sums are shorter than a direct convolution's, so errors are smaller. But what is not finite would make all four outputs
+// of its windows not a number, so where there is such a thing the direct way is taken.
 #include "conv.h"
+#include "elementwise.h"
 #include "transpose.h"
 
 namespace vgen {
@@ -171,7 +172,9 @@ bool suits_winograd(const Sampling &sampling, const Weights &weights, const Targ
   const bool is_dense = sampling.step == Triple{1, 1, 1} && target.step == Triple{1, 1, 1};
   const bool is_large = sampling.columns[1] >= 2 && sampling.columns[2] >= 2 && count >= 512;
   return is_dense && is_large && weights.rows >= 32 && depth >= 32 && PLACES * depth * TILE_COLS <= MOST_WINDOWS &&
-         PLACES * depth * weights.rows <= WORTH_WHILE * count && !window_order(sampling.taps).empty();
+         PLACES * depth * weights.rows <= WORTH_WHILE * count && !window_order(sampling.taps).empty() &&
+         all_finite(sampling.x, sampling.images * sampling.channels * points(sampling.source)) &&
+         all_finite(weights.data, weights.rows * depth * 9);
 }
 
 void convolve_winograd(const Sampling &sampling, const Weights &weights, const Target &target) {

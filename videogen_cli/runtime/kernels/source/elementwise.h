@@ -1,6 +1,8 @@
 // One pass over tensors, vector by vector.
 #pragma once
 
+#include <atomic>
+
 #include "vgen.h"
 
 namespace vgen {
@@ -50,6 +52,21 @@ inline void each_part_in_parallel(int64_t size, Body body) {
   const int64_t vectors = size / LANES;
   in_parallel(vectors, threads_for(size), [=](int64_t vector) { body(Part<true>{vector * LANES, LANES}); });
   if (size % LANES) body(Part<false>{vectors * LANES, size % LANES});
+}
+
+// Whether all numbers are finite: x - x is 0 for those, and not a number for the others.
+inline bool all_finite(const float *x, int64_t size) {
+  constexpr int64_t PIECE = 1 << 15;
+  std::atomic<bool> finite{true};
+  parallel((size + PIECE - 1) / PIECE, threads_for(size), [&](int64_t piece, int) {
+    Vec none{};
+    each_part(std::min(PIECE, size - piece * PIECE), [&](auto at) {
+      const Vec values = at.load(x + piece * PIECE);
+      none += values - values;
+    });
+    if (sum(none) != 0.0f) finite = false;
+  });
+  return finite;
 }
 
 // out[i] = function(inputs[i]...) for tensors of equal size.
