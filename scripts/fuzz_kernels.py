@@ -76,7 +76,11 @@ def main() -> int:
     outcomes: dict[str, Outcome] = {}
     with tempfile.TemporaryDirectory() as work, ThreadPoolExecutor(options.jobs) as pool:
         library = Path(work) / "kernels.so"
-        compiler.compile_library(tool, compiler.sources(), Path(work), library, FLAGS)
+        try:
+            compiler.compile_library(tool, compiler.sources(), Path(work), library, FLAGS)
+        except compiler.CompileError as error:
+            print(f"{error}\n{error.details}", file=sys.stderr)
+            return 2
         for job, found in zip(jobs, pool.map(lambda job: run_job(job, library, _sanitizer(tool)), jobs), strict=True):
             print(f"{job.module} with {job.threads} threads: done", file=sys.stderr, flush=True)
             for kernel, outcome in found.items():
