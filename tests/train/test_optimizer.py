@@ -6,6 +6,7 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
+from mindspore import Tensor
 
 from tests.train.tiny import TinyObjective, config
 from videogen_cli.runtime.kernels.build import Library, library
@@ -152,7 +153,7 @@ def test_weights_given_new_memory_are_trained_there():
     engines = [Engine(objective, config(), Ranks()) for objective in objectives]
     for step in range(3):
         for parameter in objectives[1].net.get_parameters():
-            parameter.set_data(parameter.copy())
+            parameter.set_data(Tensor(parameter.asnumpy().copy()))
         for engine, objective in zip(engines, objectives, strict=True):
             engine.step([objective.batch(step, 0, 0)], 0.02, step, 1.0)
     for one, other in zip(*(objective.net.get_parameters() for objective in objectives), strict=True):

@@ -15,7 +15,7 @@ import pytest
 from videogen_cli.runtime import host
 from videogen_cli.runtime.kernels import build, compiler, store
 
-SMALL = ("about.cc", "parallel.cc", "parallel.h", "vgen.h")
+SMALL = ("about.cc", "parallel.cc", "parallel.h", "scratch.h", "vgen.h")
 PROGRAM = f"""
 from videogen_cli.runtime.kernels import build, compiler
 whole = compiler.sources()
