@@ -172,7 +172,7 @@ def test_a_full_disk(only, monkeypatch, tmp_path):
     attempts = len(asked(tmp_path))
     assert not list(tmp_path.rglob("failed.txt")), "it may be over next time"
     decide(monkeypatch)
-    assert len(asked(tmp_path)) == 2 * attempts
+    assert len(asked(tmp_path)) > attempts
 
 
 @pytest.mark.parametrize(
