@@ -129,7 +129,7 @@ def _table(results: Results, suite: str) -> str:
         "torch ms",
         "ratio",
         "% of peak",
-        *(["MB", "memory"] if memories else []),
+        *(["MB", "memory", "MB, first start"] if memories else []),
         "outputs differ",
     ]
     heads += [f"ratio, kernels {other}"] * bool(without)
@@ -139,12 +139,18 @@ def _table(results: Results, suite: str) -> str:
         cells.append(shares(row, results.peak(main)))
         if memories:
             both = " / ".join(f"{row[s]['peak_mb']:.0f} ({row[s]['before_mb']:.0f})" for s in SIDES)
-            cells += [both, f"{memory(row):.2f}"]
+            cells += [both, f"{memory(row):.2f}", _first_start(row)]
         cells.append(f"{row['error']:.0e}")
         if without:
             cells.append(f"{ratio(without[_key(row)]):.2f}" if _key(row) in without else "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _first_start(row: dict[str, Any]) -> str:
+    """Return what vgen's start that compiled graphs took: its peak memory, and its seconds until the first output."""
+    first = row["vgen"]
+    return f"{first['first_peak_mb']:.0f} ({first['first_seconds']:.0f} s)" if "first_peak_mb" in first else ""
 
 
 def plot(results: Results, file: Path) -> None:

@@ -113,6 +113,7 @@ def _row(suite: str, case: Any, found: dict[str, Any]) -> dict[str, Any]:
     row = {"suite": suite, "name": case.name, "phase": case.phase, "what": getattr(case, "what", case.name)}
     for side in SIDES:
         row[side] = summary(found[side]["seconds"]) | {key: found[side][key] for key in ("before_mb", "peak_mb")}
+    row["vgen"] |= {key: found["vgen"][key] for key in ("first_peak_mb", "first_seconds") if key in found["vgen"]}
     return row | {"flops": found["torch"]["flops"], "error": disagreement(found)}
 
 

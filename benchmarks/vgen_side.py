@@ -1,9 +1,12 @@
-"""vgen's side of a benchmark: networks in graph mode as ``vgen infer`` runs them, the trainer's own engine."""
+"""vgen's side of a benchmark: networks in graph mode as ``vgen infer`` runs them, the trainer's own engine.
+
+A network's graph is kept on disk, as ``vgen infer`` keeps it: the first process compiles it, the next ones read it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +14,7 @@ import numpy as np
 from cases import FORWARD, Model, Operation, draw_parameter
 
 from videogen_cli.config import DeviceConfig, TrainConfig
-from videogen_cli.runtime import context
+from videogen_cli.runtime import context, graphs
 
 TRAINING = TrainConfig(learning_rate=1e-5, weight_decay=0.01)
 
@@ -30,8 +33,8 @@ class Drawn:
 
 
 def start(threads: int) -> None:
-    """Start MindSpore. Graphs are compiled anew every time: kernels may have changed under a kept one."""
-    context.start(DeviceConfig(threads=threads, compile_cache=False))
+    """Start MindSpore."""
+    context.start(DeviceConfig(threads=threads))
 
 
 def count_flops(call: Callable[[], Any]) -> int:
@@ -67,8 +70,11 @@ def _network(case: Model) -> Any:
 
 
 def _forward(case: Model) -> Callable[[], list[np.ndarray]]:
+    identity = ("benchmark", case.name, asdict(case.params), case.part)
+    graphs.keep(*identity)
     cell, tensors = _network(case), _tensors(case)
     cell.set_train(False)
+    graphs.run(cell, tuple(case.arrays()), *identity)
     return lambda: [cell(*tensors).asnumpy()]
 
 
