@@ -23,6 +23,9 @@ $(BIN)/python:
 		|| { echo "vgen needs Python 3.11 or 3.12; name one: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
 	"$(PYTHON)" -m venv "$(VENV)"
 
+# A comma would end an argument of call.
+BENCH_EXTRAS := dev,bench
+
 # The names of packages are printed as they arrive; the whole output only when something fails.
 define install
 	echo "installing $(1) into $(VENV): about 2 GB with MindSpore, a few minutes" >&2
@@ -39,7 +42,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	touch "$@" "$(VENV)/.installed"
 
 $(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
-	@$(call install,.[dev,bench])
+	@$(call install,.[$(BENCH_EXTRAS)])
 	touch "$@" "$(VENV)/.installed-dev" "$(VENV)/.installed"
 
 setup: $(VENV)/.installed-dev
