@@ -68,11 +68,11 @@ def test_tiny_keeps_word_boundaries_of_unknown_text():
 
 
 def test_tiny_is_what_its_script_makes(tmp_path, monkeypatch):
-    target = tmp_path / "tokenizer.json"
-    monkeypatch.setattr("sys.argv", ["make", str(target)])
+    monkeypatch.setattr("sys.argv", ["make", str(tmp_path)])
     runpy.run_path(str(SCRIPT), run_name="__main__")
-    shipped = Path(__file__).parents[2] / "videogen_cli/assets/t2v-turbo/tiny/tokenizer.json"
-    assert target.read_bytes() == shipped.read_bytes()
+    shipped = Path(__file__).parents[2] / "videogen_cli/assets/t2v-turbo/tiny"
+    for name in ("tokenizer.json", "wordpiece.json"):
+        assert (tmp_path / name).read_bytes() == (shipped / name).read_bytes()
 
 
 def test_broken_and_missing_files_are_named(tmp_path):

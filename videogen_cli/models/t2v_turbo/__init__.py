@@ -48,6 +48,8 @@ class T2VTurboConfig(ModelConfig):
     diffusion: FewStepDiffusionConfig = field(default_factory=FewStepDiffusionConfig)
     vae_loss: AutoencoderLossConfig = field(default_factory=AutoencoderLossConfig)
     tokenizer: str = "openclip"  # "openclip", or a tokenizers JSON file ("asset:..." ships with vgen)
+    image_tokenizer: str = "openclip"  # of image_reward; as tokenizer
+    video_tokenizer: str = "bert"  # of video_reward: BERT's vocab.txt, or a tokenizers JSON file of WordPiece
 
 
 _HERE = "videogen_cli.models.t2v_turbo"
