@@ -190,6 +190,32 @@ def _direction(blobs: Sequence[Blob], width: int, height: int) -> tuple[str | No
     return direction, None
 
 
+def figures(combinations: Sequence[Combination], verdicts: Sequence[Verdict]) -> dict[str, dict[str, object]]:
+    """Return for trained and held-out combinations apart what share of videos is right, and in which attribute.
+
+    Returns:
+        ``{"trained": ..., "held_out": ...}``, each with ``videos``, ``combinations``, ``correct``, ``accuracy``, its
+        95% ``interval``, and the share per attribute; shares are None where there are no videos.
+    """
+    judged = list(zip(combinations, verdicts, strict=True))
+    return {
+        name: _shares([(wanted, verdict) for wanted, verdict in judged if wanted.held_out == held_out])
+        for name, held_out in (("trained", False), ("held_out", True))
+    }
+
+
+def _shares(judged: Sequence[tuple[Combination, Verdict]]) -> dict[str, object]:
+    total = len(judged)
+    correct = sum(not verdict.reasons(wanted) for wanted, verdict in judged)
+    found: dict[str, object] = {"videos": total, "combinations": len({c for c, _ in judged}), "correct": correct}
+    found["accuracy"] = correct / total if total else None
+    found["interval"] = [round(bound, 4) for bound in wilson(correct, total)] if total else None
+    rights = [verdict.correct(wanted) for wanted, verdict in judged]
+    for name in ATTRIBUTES:
+        found[name] = float(np.mean([right[name] for right in rights])) if total else None
+    return found
+
+
 def wilson(correct: int, total: int, z: float = 1.959964) -> tuple[float, float]:
     """Return the 95% interval of a rate of ``correct`` in ``total`` (Wilson 1927, the score interval)."""
     if total == 0:
