@@ -1,11 +1,11 @@
 import subprocess
 import sys
-import time
 
 import pytest
 
 from videogen_cli.cli.eval import EvalGroup
 from videogen_cli.cli.main import Verbs
+from videogen_cli.registry import spec
 
 VERBS = [(verb,) for verb in Verbs.verbs] + [("eval", what) for what in EvalGroup.verbs]
 
@@ -26,25 +26,19 @@ def test_help_names_every_verb_and_exit_code(vgen):
 
 
 @pytest.mark.parametrize("verb", [(), *VERBS], ids=" ".join)
-def test_help_imports_neither_mindspore_nor_numpy_heavy_things(verb):
-    heavy = "mindspore scipy av decord tokenizers"
+def test_help_imports_little(verb):
+    heavy = {"mindspore", "scipy", "av", "decord", "tokenizers", "omegaconf", "PIL"} | (
+        {"numpy"} if not verb else set()
+    )
     code = (
         "import sys; from videogen_cli.cli.main import main\n"
         f"try: main({[*verb, '--help']})\n"
-        f"except SystemExit: sys.exit(', '.join(n for n in '{heavy}'.split() if n in sys.modules) or 0)"
+        "except SystemExit: print(*sys.modules, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("verb", [(), ("infer",), ("convert",)], ids=" ".join)
-def test_help_is_quick(vgen, verb):
-    def seconds():
-        began = time.perf_counter()
-        vgen(*verb, "--help")
-        return time.perf_counter() - began
-
-    assert min(seconds() for _ in range(5)) < 0.5
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = done.stderr.split()
+    assert not heavy & set(imported)
+    assert len(imported) < (350 if not verb else 700), "each costs a fraction of a millisecond"
 
 
 def test_version(vgen):
@@ -66,8 +60,9 @@ def completions(vgen, words):
 
 
 def test_verbs_models_presets_stages_and_keys_complete(vgen):
+    presets = spec("t2v-turbo").presets()
     assert completions(vgen, "vgen in") == ["infer"]
     assert completions(vgen, "vgen infer t2v") == ["t2v-turbo"]
-    assert completions(vgen, "vgen infer t2v-turbo --preset ti") == ["tiny"]
+    assert completions(vgen, "vgen infer t2v-turbo --preset v") == [n for n in presets if n.startswith("v")]
     assert completions(vgen, "vgen train t2v-turbo --stage ba") == ["base"]
     assert completions(vgen, "vgen infer t2v-turbo sample.num_f") == ["sample.num_frames="]
