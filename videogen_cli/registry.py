@@ -81,6 +81,28 @@ class ModelSpec:
     pipeline: str = ""  # without one a model cannot be sampled
     stages: tuple[StageSpec, ...] = ()
     inputs: tuple[InputSpec, ...] = ()
+@dataclass(frozen=True)
+class AdapterSpec:
+    """Weights in a file of their own, ``weights.<name>``, that change those of a component as it is loaded.
+
+    ``merge`` is called whenever the component is loaded, with the file or without, so it can refuse what needs one:
+    ``merge(tensors, files, cell, config, merged, say)`` returns the tensors (by parameter name) to load. ``files`` are
+    the given ones of the adapter and of ``beside``, by name; ``merged`` is False in training, where the adapter stays
+    apart and only what the component itself lacks is added; ``say`` takes a line for people.
+    """
+
+    name: str
+    component: str
+    merge: str
+    help: str = ""
+    beside: Mapping[str, str] = field(default_factory=dict)  # further files it takes, also of weights.*: name -> help
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the names of all files it takes, its own first."""
+        return (self.name, *self.beside)
+
+
     checkpoints: tuple[CheckpointSpec, ...] = ()
     parity: Mapping[str, str] = field(default_factory=dict)  # golden-case component -> function(case) -> outputs
     device: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # target -> device settings
@@ -94,6 +116,7 @@ class ModelSpec:
         return tuple(component.name for component in self.components if component.samples)
 
     def component(self, name: str) -> ComponentSpec:
+    adapters: tuple[AdapterSpec, ...] = ()
         """Return the component called ``name``."""
         return _named(name, {c.name: c for c in self.components}, "component", self.name)
 
@@ -105,6 +128,11 @@ class ModelSpec:
         """Return the presets by name, in alphabetical order."""
         folder = self.presets_dir or configs_dir() / self.name
         return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    @property
+    def weight_names(self) -> list[str]:
+        """Return what ``weights.*`` may name: components, adapters, and what adapters take beside them."""
+        return [*(component.name for component in self.components), *(n for a in self.adapters for n in a.parts)]
+
 
 
 def _named(name: str, table: Mapping[str, Any], kind: str, model: str) -> Any:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from videogen_cli.data.cache import cache_key
 from videogen_cli.errors import WeightsError, did_you_mean
 from videogen_cli.files import sha256_file
 from videogen_cli.output import Output
-from videogen_cli.registry import load_attr
+from videogen_cli.registry import AdapterSpec, ModelSpec, load_attr
 from videogen_cli.runners.plan import Plan
 from videogen_cli.weights import open_checkpoint
 from videogen_cli.weights.finite import require_finite
@@ -24,11 +25,16 @@ from videogen_cli.weights.store import locate, open_component
 
 @dataclass
 class Session:
-    """Networks on a device. ``weights`` says which file (and its sha256's start) each component came from."""
+    """Networks on a device.
+
+    ``weights`` says which file (and its sha256's start) each component and adapter came from; ``adapters`` are the
+    files given for adapters and beside them, by name.
+    """
 
     cells: dict[str, Any]
     weights: dict[str, str]
     output: Output
+    adapters: dict[str, Path] = field(default_factory=dict)
 
     def compiling(self, label: str) -> AbstractContextManager[Any]:
         """Tell people that graphs are compiled inside."""
@@ -47,65 +53,99 @@ def open_session(
         output: where progress goes.
         fresh: components that start from random values.
         only: the components needed; None = all.
-        train: weights will change; otherwise they may share the memory of their files.
+        train: weights will change; otherwise they may share the memory of their files, and adapters are merged.
 
     Raises:
         WeightsError: a component has no weights, or a file is missing or does not fit.
         DeviceError: the device cannot be used.
     """
     fresh = set(fresh)
-    known = [c.name for c in plan.spec.components]
-    names = [name for name in known if only is None or name in set(only)]
+    names = [c.name for c in plan.spec.components if only is None or c.name in set(only)]
     files = find_weights(plan, names, fresh)
     from videogen_cli.runtime import context
 
-    context.start(plan.config.device, output)
+    with _hashing(files.values()) as digest:
+        context.start(plan.config.device, output)
+        cells = {name: _cell(plan, name, files, train, output) for name in names}
+        used = {name: f"{plan.config.weights.get(name, path.name)}@{digest(path)}" for name, path in files.items()}
+    return Session(cells, used, output, {name: path for name, path in files.items() if name not in cells})
+
+
+def _cell(plan: Plan, name: str, files: Mapping[str, Path], train: bool, output: Output) -> Any:
+    """Build a component and load its file, merged with its adapters' unless it is trained; else draw its weights."""
     from videogen_cli.runtime import module
     from videogen_cli.runtime.precision import compute_dtype
 
-    device = plan.config.device
-    dtype = "fp32" if train else compute_dtype(device.target, device.dtype)  # training keeps float32 masters
-    cells, used = {}, {}
-    for name in names:
-        cell = module.build(load_attr(plan.spec.component(name).build), getattr(plan.config, name))
-        if path := files.get(name):
-            tensors = require_finite(open_component(path, name, known), path)
-            module.load(cell, tensors, where=str(path), writable=train, dtype=dtype)
-            used[name] = f"{plan.config.weights[name]}@{_digest(path)}"
-        else:
-            module.initialise(cell, plan.config.seed)
-        cells[name] = cell
-    return Session(cells, used, output)
+    config = plan.config
+    cell = module.build(load_attr(plan.spec.component(name).build), getattr(config, name))
+    path = files.get(name)
+    if path is None:
+        module.initialise(cell, config.seed)
+        return cell
+    tensors = require_finite(open_component(path, name, [c.name for c in plan.spec.components]), path)
+    for adapter in adapters_of(plan.spec, [name]):
+        given = {part: files[part] for part in adapter.parts if part in files}
+        tensors = load_attr(adapter.merge)(tensors, given, cell, config, not train, output.info)
+    dtype = "fp32" if train else compute_dtype(config.device.target, config.device.dtype)  # training: float32 masters
+    module.load(cell, tensors, where=str(path), writable=train, dtype=dtype)
+    return cell
+
+
+def adapters_of(model: ModelSpec, components: Iterable[str]) -> list[AdapterSpec]:
+    """Return the adapters that change any of ``components``."""
+    chosen = set(components)
+    return [adapter for adapter in model.adapters if adapter.component in chosen]
 
 
 def find_weights(plan: Plan, names: Iterable[str], fresh: set[str]) -> dict[str, Path]:
-    """Return the weights file of each component that is not ``fresh``; needs no device.
+    """Return the files of each component that is not ``fresh``, and of the adapters given for them; needs no device.
 
     Raises:
         WeightsError: weights are named for an unknown component, or a component that needs some has none.
     """
-    known = [c.name for c in plan.spec.components]
+    needed = [name for name in names if name not in fresh]
+    uris = weight_uris(plan, needed)
+    for name in needed:
+        if name not in uris:
+            hint = f"Give weights.{name}=FILE.safetensors (made by 'vgen convert'), or use --preset "
+            raise WeightsError(
+                f"no weights for the component '{name}'",
+                where=plan.spec.name,
+                hint=f"{hint}{plan.spec.default_preset}.",
+            )
+    return {name: locate(uri) for name, uri in uris.items()}
+
+
+def weight_uris(plan: Plan, needed: Iterable[str]) -> dict[str, str]:
+    """Return where the weights of the components ``needed`` are, and of their adapters, as far as that is known.
+
+    Raises:
+        WeightsError: the config names weights that the model does not have.
+    """
+    known, needed = plan.spec.weight_names, list(needed)
     for name in plan.config.weights:
         if name not in known:
-            raise WeightsError(
-                f"{plan.spec.name} has no component '{name}'", where="weights", hint=did_you_mean(name, known)
-            )
-    files: dict[str, Path] = {}
-    for name in names:
-        if name in fresh:
-            continue
-        if uri := plan.config.weights.get(name):
-            files[name] = locate(uri)
-        else:
-            preset = plan.spec.default_preset
-            hint = f"Give weights.{name}=FILE.safetensors (made by 'vgen convert'), or use --preset {preset}."
-            raise WeightsError(f"no weights for the component '{name}'", where=plan.spec.name, hint=hint)
-    return files
+            hint = did_you_mean(name, known)
+            raise WeightsError(f"{plan.spec.name} has no component '{name}'", where="weights", hint=hint)
+    wanted = needed + [part for adapter in adapters_of(plan.spec, needed) for part in adapter.parts]
+    return {name: uri for name in wanted if (uri := plan.config.weights.get(name))}
+
+
+@contextmanager
+def _hashing(paths: Iterable[Path]) -> Iterator[Callable[[Path], str]]:
+    """Hash files in the background, each once; yields what waits for a file's digest."""
+    pool = ThreadPoolExecutor(2, thread_name_prefix="hash")
+    try:
+        found = {path: pool.submit(_digest, path) for path in set(paths)}
+        yield lambda path: found[path].result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _digest(path: Path) -> str:
     """Return the start of the sha256 of a weights file, or of all files of a sharded set."""
-    digests = [sha256_file(file) for file in open_checkpoint(path).files]
+    single = path.is_file() and path.suffix != ".json"  # LoRA factors may be in files that are no checkpoints
+    digests = [sha256_file(file) for file in ((path,) if single else open_checkpoint(path).files)]
     return (digests[0] if len(digests) == 1 else cache_key(files=digests))[:12]
 
 

@@ -52,6 +52,7 @@ def _record(plan: Plan, sizes: dict[str, int]) -> dict[str, Any]:
         "stages": {stage.name: stage.help for stage in model.stages},
         "inputs": {item.name: item.help for item in model.inputs},
         "checkpoints": {item.type: item.help for item in model.checkpoints},
+        "adapters": {item.name: item.help for item in model.adapters},
         "config": plan.resolved.to_dict(),
         "sources": plan.resolved.sources,
     }
@@ -66,6 +67,9 @@ def _about(model: ModelSpec, sizes: dict[str, int]) -> Iterator[str]:
     rows += [("stage", item.name, item.help) for item in model.stages]
     rows += [("input", item.name, f"{item.kind}; {item.help}") for item in model.inputs]
     rows += [("checkpoint", item.type, item.help) for item in model.checkpoints]
+    for item in model.adapters:
+        rows += [("adapter", item.name, f"weights.{item.name}, for the {item.component}; {item.help}")]
+        rows += [("", name, f"weights.{name}; {text}") for name, text in item.beside.items()]
     width = max(len(name) for _, name, _ in rows)
     for kind, name, text in rows:
         yield f"# {kind:<10}  {name:<{width}}  {text}"

@@ -13,7 +13,7 @@ from videogen_cli.nets.params.clip import CLIPTextParams, OpenCLIPParams
 from videogen_cli.nets.params.internvideo2 import InternVideo2Params
 from videogen_cli.nets.params.unet3d import UNet3DParams
 from videogen_cli.nets.params.vae2d import AutoencoderKLParams
-from videogen_cli.registry import CheckpointSpec, ComponentSpec, ModelSpec, StageSpec
+from videogen_cli.registry import AdapterSpec, CheckpointSpec, ComponentSpec, ModelSpec, StageSpec
 
 
 @dataclass
@@ -173,3 +173,15 @@ SPEC = ModelSpec(
         "cpu": {"mode": "graph", "dtype": "fp32"},
     },
 )
+    adapters=(
+        AdapterSpec(
+            "lora",
+            component="unet",
+            merge=f"{_HERE}.student:adapted",
+            help="LoRA factors of the student, any published container or what 'vgen convert' makes of it",
+            beside={
+                "time_cond_proj": "base weight of the projection of the guidance scale (.npy or .safetensors), "
+                "which no published LoRA file holds"
+            },
+        ),
+    ),

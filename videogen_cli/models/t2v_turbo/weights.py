@@ -17,12 +17,13 @@ from videogen_cli.models.t2v_turbo.modelscope import published_unet
 from videogen_cli.nets.params.unet3d import UNet3DParams
 from videogen_cli.weights.keymap import Account, KeyMap, Rule, ignore, rename
 from videogen_cli.weights.keys.diffusers_unet import in_diffusers_order
-from videogen_cli.weights.lora import Layer, Lora, LoraKeys, begins_with_convolution, merge, uniform_base
+from videogen_cli.weights.lora import UP, Layer, Lora, LoraKeys, begins_with_convolution, merge, uniform_base
 from videogen_cli.weights.tensor import LazyTensor, from_array
 
 GUIDANCE_EMBEDDING = 256  # width of the embedding of the guidance scale that the student takes
 TIME_COND_PROJ = "time_cond_proj.weight"
 BASE_SEED = 453645634  # upstream's training seed
+_FPS = "fps_embedding."
 _SCHEDULE = "buffer of the noise schedule, computed from the config"
 _SCHEDULE_BUFFERS = (
     "betas",
@@ -93,6 +94,19 @@ class StudentLoraKeys(LoraKeys):
             unet = published_unet()
         return {**params, "unet": replace(unet, time_cond_proj_dim=unet.time_cond_proj_dim or GUIDANCE_EMBEDDING)}
 
+    def account(self, tensors: Mapping[str, LazyTensor], targets: Mapping[str, Sequence[Layer]]) -> Account:
+        """See :meth:`LoraKeys.account`; an error says so if they are those of the other teacher's student."""
+        try:
+            return super().account(tensors, targets)
+        except WeightsError as error:
+            names = [layer.name for layers in targets.values() for layer in layers]
+            wanted = "VC2" if any(name.startswith(_FPS) for name in names) else "MS"
+            if (found := _variant(tensors)) in (None, wanted):
+                raise
+            hint = f"These are factors of T2V-Turbo-{found}, this network takes those of T2V-Turbo-{wanted}. "
+            hint += f"Use --preset {found.lower()}, or other factors."
+            raise WeightsError(error.what, where=error.where, hint=hint) from error
+
     def by_order(self, tensors: Mapping[str, LazyTensor], layers: Sequence[Layer]) -> Account:
         """See :meth:`LoraKeys.by_order`; of diffusers' two orders, before and after 0.19, shapes tell which it is."""
         if not begins_with_convolution(list(tensors.values())):
@@ -104,6 +118,16 @@ class StudentLoraKeys(LoraKeys):
             with suppress(WeightsError):
                 return super().by_order(tensors, older)
             raise error
+
+
+def _variant(tensors: Mapping[str, LazyTensor]) -> str | None:
+    """Tell whose student factors were made for, or None where they say nothing: only VideoCrafter2 is told the fps."""
+    if any(name.endswith(UP) for name in tensors):
+        return "VC2" if any(name.startswith(_FPS) for name in tensors) else "MS"
+    listed = list(tensors.values())
+    if begins_with_convolution(listed):
+        return "MS"
+    return "VC2" if len(listed) > 1 and all(len(tensor.shape) == 2 for tensor in listed[:2]) else None
 
 
 LORA_KEYS = StudentLoraKeys()
@@ -119,27 +143,39 @@ def student_weights(
 ) -> dict[str, LazyTensor]:
     """Return the student UNet's weights: the teacher's plus the factors.
 
-    The projection of the guidance scale is in neither file: upstream draws it anew from uniform(-1/16, 1/16) in
-    every process, and trained with one such draw that was never kept. Here it is ``time_cond_proj`` where given,
-    else the teacher file's, else the LoRA file's (vgen's own training saves it there), else one fixed draw.
-
     Args:
         teacher: the teacher UNet's weights by our names.
         lora: the factors.
-        time_cond_proj: (model_channels, 256) float32.
+        time_cond_proj: base weight (model_channels, 256) of the projection, see :func:`with_projection`.
         scale: strength of the factors; None = the file's alpha.
         log: told once when the fixed draw is used.
 
     Raises:
         WeightsError: a factor's layer is not among the weights.
     """
-    weights = dict(teacher)
-    if time_cond_proj is not None:
-        weights[TIME_COND_PROJ] = from_array(np.asarray(time_cond_proj, np.float32))
-        lora = replace(lora, base={name: base for name, base in lora.base.items() if name != TIME_COND_PROJ})
-    elif TIME_COND_PROJ not in weights and TIME_COND_PROJ not in lora.base:
-        up, down = lora.factors[TIME_COND_PROJ.removesuffix(".weight")]
-        shape = (up.shape[0], down.shape[1])
-        weights[TIME_COND_PROJ] = uniform_base(shape, bound=shape[1] ** -0.5, seed=BASE_SEED)
+    up, down = lora.factors[TIME_COND_PROJ.removesuffix(".weight")]
+    weights = with_projection(teacher, (up.shape[0], down.shape[1]), time_cond_proj, lora.base, log)
+    others = {name: base for name, base in lora.base.items() if name != TIME_COND_PROJ}
+    return merge(weights, replace(lora, base=others), scale=scale)
+
+
+def with_projection(
+    weights: Mapping[str, LazyTensor],
+    shape: tuple[int, ...],
+    given: np.ndarray | None = None,
+    beside: Mapping[str, LazyTensor] | None = None,
+    log: Callable[[str], None] = lambda _: None,
+) -> dict[str, LazyTensor]:
+    """Return ``weights`` with the base weight of the projection of the guidance scale.
+
+    It is in neither of the published files: upstream draws it anew from uniform(-1/16, 1/16) in every process, and
+    trained with one such draw that was never kept. Here it is ``given``, else that of ``weights``, else of ``beside``
+    (the LoRA file, where vgen's own training saves it), else one fixed draw, of which ``log`` is told.
+    """
+    own = weights.get(TIME_COND_PROJ) or (beside or {}).get(TIME_COND_PROJ)
+    if given is not None:
+        own = from_array(np.asarray(given, np.float32))
+    elif own is None:
+        own = uniform_base(shape, bound=shape[1] ** -0.5, seed=BASE_SEED)
         log(f"{TIME_COND_PROJ} is in no published file; a fixed draw (seed {BASE_SEED}) stands in for it")
-    return merge(weights, lora, scale=scale)
+    return {**weights, TIME_COND_PROJ: own}
