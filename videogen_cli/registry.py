@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from videogen_cli.config import Layer, ModelConfig, Resolved, load_yaml, resolve
+from videogen_cli.config import Layer, ModelConfig, Resolved, get_dotted, load_yaml, resolve
 from videogen_cli.errors import UsageError, did_you_mean
 
 GROUP = "vgen.models"
@@ -33,14 +33,26 @@ class ComponentSpec:
 
 @dataclass(frozen=True)
 class StageSpec:
-    """One way to train. ``trains`` and ``frozen`` name components; ``objective`` makes batches and losses."""
+    """One way to train. ``trains`` and ``frozen`` name components; ``objective`` makes batches and losses.
+
+    ``adapts`` names components that stay as they are while low-rank factors beside them train (``lora`` in the config);
+    checkpoints hold the factors, as the component ``lora``. ``frozen_if`` names those needed only where a number in the
+    config, its dotted key, is not 0.
+    """
 
     name: str
     objective: str
     trains: tuple[str, ...]
     frozen: tuple[str, ...] = ()
     help: str = ""
+    adapts: tuple[str, ...] = ()
+    frozen_if: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)  # nested config values this stage starts from
+
+    def components(self, config: ModelConfig) -> tuple[str, ...]:
+        """Return the names of all components that a run with ``config`` needs."""
+        wanted = [name for name, key in self.frozen_if.items() if get_dotted(config, key)]
+        return (*self.trains, *self.adapts, *self.frozen, *wanted)
 
 
 @dataclass(frozen=True)
@@ -70,17 +82,24 @@ class CheckpointSpec:
 
 
 @dataclass(frozen=True)
-class ModelSpec:
-    """Everything vgen knows about a system."""
+class PublishedFile:
+    """Weights on the Hugging Face Hub that configs name ``hub:<model>/<name>``.
+
+    They are fetched when they are first needed; those with a ``type`` are converted then, once.
+    """
 
     name: str
-    title: str
-    summary: str
-    config: type[ModelConfig]
-    components: tuple[ComponentSpec, ...]
-    pipeline: str = ""  # without one a model cannot be sampled
-    stages: tuple[StageSpec, ...] = ()
-    inputs: tuple[InputSpec, ...] = ()
+    repo: str  # owner/name
+    files: tuple[str, ...]  # paths in the repository; several are converted as the folder they lie in
+    size: int  # bytes of all files, or nearly
+    type: str = ""  # the checkpoint type whose key map reads them; "" = used as they are
+    preset: str = ""  # whose sizes their networks have; "" = the model's defaults
+    sha256: Mapping[str, str] = field(default_factory=dict)  # file -> what its bytes must have; else what the hub says
+    revision: str = "main"
+    beside: tuple[str, ...] = ()  # names of others that are needed wherever this is
+    help: str = ""
+
+
 @dataclass(frozen=True)
 class AdapterSpec:
     """Weights in a file of their own, ``weights.<name>``, that change those of a component as it is loaded.
@@ -103,7 +122,21 @@ class AdapterSpec:
         return (self.name, *self.beside)
 
 
+@dataclass(frozen=True)
+class ModelSpec:
+    """Everything vgen knows about a system."""
+
+    name: str
+    title: str
+    summary: str
+    config: type[ModelConfig]
+    components: tuple[ComponentSpec, ...]
+    pipeline: str = ""  # without one a model cannot be sampled
+    stages: tuple[StageSpec, ...] = ()
+    inputs: tuple[InputSpec, ...] = ()
     checkpoints: tuple[CheckpointSpec, ...] = ()
+    adapters: tuple[AdapterSpec, ...] = ()
+    published: tuple[PublishedFile, ...] = ()
     parity: Mapping[str, str] = field(default_factory=dict)  # golden-case component -> function(case) -> outputs
     device: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # target -> device settings
     presets_dir: Path | None = None
@@ -115,8 +148,12 @@ class AdapterSpec:
         """Return the names of the components that make videos."""
         return tuple(component.name for component in self.components if component.samples)
 
+    @property
+    def weight_names(self) -> list[str]:
+        """Return what ``weights.*`` may name: components, adapters, and what adapters take beside them."""
+        return [*(component.name for component in self.components), *(n for a in self.adapters for n in a.parts)]
+
     def component(self, name: str) -> ComponentSpec:
-    adapters: tuple[AdapterSpec, ...] = ()
         """Return the component called ``name``."""
         return _named(name, {c.name: c for c in self.components}, "component", self.name)
 
@@ -128,11 +165,6 @@ class AdapterSpec:
         """Return the presets by name, in alphabetical order."""
         folder = self.presets_dir or configs_dir() / self.name
         return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-    @property
-    def weight_names(self) -> list[str]:
-        """Return what ``weights.*`` may name: components, adapters, and what adapters take beside them."""
-        return [*(component.name for component in self.components), *(n for a in self.adapters for n in a.parts)]
-
 
 
 def _named(name: str, table: Mapping[str, Any], kind: str, model: str) -> Any:

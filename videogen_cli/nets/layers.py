@@ -42,7 +42,24 @@ def torch_uniform(fan_in: int) -> Init:
     return Init("uniform", 1 / math.sqrt(fan_in))
 
 
-class Linear(Cell):
+class Adaptable(Cell):
+    """A layer that low-rank factors may join, see :func:`videogen_cli.nets.lora.adapt`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lora: Any = None  # a LowRank
+        self.beside = False  # whether the factors run beside the layer, not as a part of its weight
+
+    def kernel(self) -> Any:
+        """Return the weight, with the factors' product where they are a part of it."""
+        return self.weight if self.lora is None or self.beside else self.lora.added_to(self.weight)
+
+    def with_update(self, out: Any, x: Any) -> Any:
+        """Return the layer's output for ``x``, with that of the factors where they run beside it."""
+        return out + self.lora(x) if self.beside else out
+
+
+class Linear(Adaptable):
     """``x @ weight.T + bias`` over the last axis."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, init: Init | None = None) -> None:
@@ -50,24 +67,22 @@ class Linear(Cell):
         init = init or torch_uniform(in_features)
         self.weight = parameter((out_features, in_features), init)
         self.bias = parameter((out_features,), init) if bias else None
-        self.lora: Any = None  # see nets.lora.adapt
 
     def construct(self, x: Any, residual: Any = None) -> Any:
         """Map (... in_features) to (... out_features); ``residual`` of that shape is added."""
-        out = F.linear(x, self.weight, self.bias, residual)
-        return out if self.lora is None else out + self.lora(x)
+        return self.with_update(F.linear(x, self.kernel(), self.bias, residual), x)
 
     def from_images(self, x: Any, frames: int = 0) -> Any:
         """Map the pixels of (n in_features h w) to tokens, see ``F.linear_from_channels``."""
-        if self.lora is not None:
+        if self.beside:
             return self.construct(F.tokens_of(x, frames))
-        return F.linear_from_channels(x, self.weight, self.bias, frames)
+        return F.linear_from_channels(x, self.kernel(), self.bias, frames)
 
     def to_images(self, x: Any, residual: Any, frames: int = 0) -> Any:
         """Map tokens to pixels and add them to (n out_features h w), see ``F.linear_to_channels``."""
-        if self.lora is not None:
+        if self.beside:
             return F.images_of(self.construct(x), residual.shape, frames) + residual
-        return F.linear_to_channels(x, self.weight, self.bias, residual, frames)
+        return F.linear_to_channels(x, self.kernel(), self.bias, residual, frames)
 
 
 class Pointwise(Cell):
@@ -93,7 +108,7 @@ class Pointwise(Cell):
         return F.linear_to_channels(x, self.weight.reshape(self.matrix), self.bias, residual, frames)
 
 
-class Conv2d(Cell):
+class Conv2d(Adaptable):
     """A 2D convolution; ``padding`` is (top, bottom, left, right), by default what keeps the size at stride 1."""
 
     def __init__(
@@ -113,7 +128,6 @@ class Conv2d(Cell):
         self.stride, self.padding, self.dilation = stride, padding or (kernel // 2 * dilation,) * 4, dilation
         self.weight = parameter((out_channels, in_channels, kernel, kernel), init)
         self.bias = parameter((out_channels,), init) if bias else None
-        self.lora: Any = None  # see nets.lora.adapt
 
     def construct(self, x: Any, residual: Any = None) -> Any:
         """Map (n in_channels h w) to (n out_channels h' w'); ``residual`` of that shape is added."""
@@ -121,8 +135,8 @@ class Conv2d(Cell):
 
     def convolve(self, x: Any, residual: Any = None) -> Any:
         """Do what ``construct`` does, for layers that are called in another way."""
-        out = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, residual)
-        return out if self.lora is None else out + self.lora(x)
+        out = F.conv2d(x, self.kernel(), self.bias, self.stride, self.padding, self.dilation, residual)
+        return self.with_update(out, x)
 
 
 class ConvTranspose2d(Cell):
@@ -140,7 +154,7 @@ class ConvTranspose2d(Cell):
         return F.conv_transpose2d(x, self.weight, self.bias, self.stride, self.padding)
 
 
-class Conv3d(Cell):
+class Conv3d(Adaptable):
     """A 3D convolution; ``kernel`` and ``stride`` are (frames, height, width).
 
     ``padding`` is (front, back, top, bottom, left, right), by default what keeps the size at stride 1; with
@@ -165,12 +179,11 @@ class Conv3d(Cell):
         self.repeat_frames = repeat_frames
         self.weight = parameter((out_channels, in_channels, *kernel), init)
         self.bias = parameter((out_channels,), init) if bias else None
-        self.lora: Any = None  # see nets.lora.adapt
 
     def construct(self, x: Any, residual: Any = None) -> Any:
         """Map (b in_channels f h w) to (b out_channels f' h' w'); ``residual`` of that shape is added."""
-        out = F.conv3d(x, self.weight, self.bias, self.stride, self.padding, residual, self.repeat_frames)
-        return out if self.lora is None else out + self.lora(x)
+        out = F.conv3d(x, self.kernel(), self.bias, self.stride, self.padding, residual, self.repeat_frames)
+        return self.with_update(out, x)
 
 
 class GroupNorm(Cell):

@@ -6,6 +6,7 @@ layer: torch's ``named_modules``, a module before its children, children as regi
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from videogen_cli.nets.layers import Conv2d, Conv3d, Linear
@@ -47,6 +48,7 @@ class LowRank(Cell):
         self.scale, self.dims = scale, len(kernel)
         self.stride, self.padding = (layer.stride, layer.padding) if kernel else (1, ())
         self.repeat_frames = len(kernel) == 3 and layer.repeat_frames
+        self.weight_shape, self.matrices = tuple(layer.weight.shape), ((out_size, r), (r, in_size * math.prod(kernel)))
         self.up = parameter((out_size, r, *(1 for _ in kernel)), ZEROS)
         self.down = parameter((r, in_size, *kernel), Init("normal", 1 / r))
 
@@ -61,11 +63,24 @@ class LowRank(Cell):
             out = F.conv3d(low, self.up)
         return out * self.scale
 
+    def added_to(self, weight: Any) -> Any:
+        """Return ``weight`` plus what makes the layer do the same, ``scale * up @ down``."""
+        up, down = self.matrices
+        product = F.matmul(self.up.reshape(up), self.down.reshape(down))
+        return weight + (product * self.scale).reshape(self.weight_shape)
 
-def adapt(cell: Any, rank: int, scale: float = 1.0) -> list[str]:
+
+def adapt(cell: Any, rank: int, scale: float = 1.0, *, merged: bool = False) -> list[str]:
     """Add low-rank factors to every layer of a network that adaptation changes; return the names of those layers.
 
     The factors of the layer ``name`` are the parameters ``<name>.lora.up`` and ``<name>.lora.down``.
+
+    Args:
+        cell: the network.
+        rank: of the factors.
+        scale: of what they add.
+        merged: whether a layer adds the factors' product to its weight and then runs once, which saves time where
+            activations are larger than weights; else the factors run beside it, which saves the memory of the sums.
     """
     modules = dict(cell.cells_and_names())
     names = [module.name for module in adapted_modules(cell)]
@@ -73,5 +88,5 @@ def adapt(cell: Any, rank: int, scale: float = 1.0) -> list[str]:
         factors = LowRank(modules[name], rank, scale)
         for key, value in factors.parameters_and_names():
             value.name = f"{name}.lora.{key}"  # MindSpore names parameters when cells are put together, which is over
-        modules[name].lora = factors
+        modules[name].lora, modules[name].beside = factors, not merged
     return names

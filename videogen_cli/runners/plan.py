@@ -108,6 +108,19 @@ def component_sizes(plan: Plan, names: tuple[str, ...] | None = None) -> dict[st
     return sizes
 
 
+def factor_count(plan: Plan, names: tuple[str, ...]) -> int:
+    """Return the number of parameters of low-rank factors beside the components ``names``; needs no MindSpore."""
+    from videogen_cli.nets.lora import adapted_modules
+    from videogen_cli.weights.lora import Layer
+
+    count = 0
+    for name in names:
+        for module in adapted_modules(load_attr(plan.spec.component(name).build)(getattr(plan.config, name))):
+            shapes = Layer(module.name, module.weight_shape).factor_shapes(plan.config.lora.rank)
+            count += sum(prod(shape) for shape in shapes)
+    return count
+
+
 def pipeline_type(plan: Plan) -> Any:
     """Return the class that samples videos with the plan's model.
 
@@ -132,9 +145,9 @@ def describe(plan: Plan, request: Request, verb: str) -> dict[str, Any]:
         pipeline_type(plan).check(plan.config)
     stage = plan.spec.stage(plan.stage) if plan.stage else None
     device = context.plan(plan.config.device)
-    sizes = component_sizes(plan, stage.trains + stage.frozen if stage else plan.spec.sampling_components)
+    sizes = component_sizes(plan, stage.components(plan.config) if stage else plan.spec.sampling_components)
     weights_bytes = sum(sizes.values()) * BYTES[device["dtype"]]
-    trained = sum(sizes[name] for name in stage.trains) if stage else 0
+    trained = sum(sizes[name] for name in stage.trains) + factor_count(plan, stage.adapts) if stage else 0
     fresh = stage.trains if stage and plan.config.train.from_scratch else ()
     estimate = {
         "params": sum(sizes.values()),

@@ -33,12 +33,12 @@ def run(request: TrainRequest, plan: Plan, output: Output) -> dict[str, Any]:
         hint = "Go on with it by --resume auto, or choose another --output-dir."
         raise UsageError("this folder already holds a training run", where=str(folder), hint=hint)
     fresh = stage.trains if plan.config.train.from_scratch else ()
-    session = open_session(plan, output, fresh=fresh, only=stage.trains + stage.frozen, train=True)
+    session = open_session(plan, output, fresh=fresh, only=stage.components(plan.config), train=True)
     from videogen_cli.train.objective import StageContext
     from videogen_cli.train.trainer import Trainer
 
     rank, world = int(os.environ.get("RANK_ID", "0")), int(os.environ.get("RANK_SIZE", "1"))
-    context = StageContext(plan.config, session.cells, session.weights, output, rank, world, folder)
+    context = StageContext(plan.config, session.cells, session.weights, output, rank, world, folder, session.adapters)
     objective = load_attr(stage.objective)(context)
     trainer = Trainer(
         objective,

@@ -59,9 +59,11 @@ def load(
         parameter.set_data(tensor if tensor.dtype == kind else tensor.astype(kind))
 
 
-def initialise(cell: Any, seed: int) -> None:
-    """Draw every parameter from its ``Init``; a parameter's values depend on (seed, its name) only."""
+def initialise(cell: Any, seed: int, only: Callable[[str], bool] = lambda _: True) -> None:
+    """Draw every parameter (whose name ``only`` accepts) from its ``Init``; values depend on (seed, its name) only."""
     for name, value in cell.parameters_and_names():
+        if not only(name):
+            continue
         key = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:16], "little")
         rng = np.random.Generator(np.random.Philox(key=key))
         value.set_data(ms.Tensor.from_numpy(value.vgen_init.draw(tuple(value.shape), rng)))

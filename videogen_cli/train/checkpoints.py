@@ -21,6 +21,7 @@ import numpy as np
 
 from videogen_cli.errors import NonFiniteError, UsageError, WeightsError
 from videogen_cli.files import atomic_dir, sha256_file, write_json
+from videogen_cli.train.objective import Trainable
 
 Parts = Mapping[str, Mapping[str, np.ndarray]]  # component -> parameter name -> array
 MANIFEST, STATE, OPTIMIZER = "manifest.json", "state.json", "optimizer.safetensors"
@@ -37,8 +38,17 @@ class Saved:
     state: dict[str, Any]
 
 
-def save(folder: Path, vectors: Mapping[str, Parts], state: Mapping[str, Any], *, keep: int) -> Path:
+def save(
+    folder: Path,
+    vectors: Mapping[str, Parts],
+    state: Mapping[str, Any],
+    *,
+    keep: int,
+    trainable: Mapping[str, Any] | None = None,
+) -> Path:
     """Write ``folder/step-N`` for ``N = state["step"]``, then remove all but the last ``keep`` checkpoints.
+
+    ``trainable`` may say for a component what its files hold beside its weights (see :class:`Trainable`).
 
     Raises:
         DiskError: the disk is full or failing; earlier checkpoints are untouched.
@@ -48,10 +58,12 @@ def save(folder: Path, vectors: Mapping[str, Parts], state: Mapping[str, Any], *
         _require_finite(name, parts, state["step"])
     target = folder / f"step-{state['step']}"
     with atomic_dir(target) as temporary:
-        for component, tensors in vectors["weights"].items():
-            _write(temporary / f"{component}.safetensors", tensors, state)
-        for component, tensors in vectors.get("average", {}).items():
-            _write(temporary / f"ema-{component}.safetensors", tensors, state)
+        for vector, prefix in (("weights", ""), ("average", "ema-")):
+            for component, tensors in vectors.get(vector, {}).items():
+                item = (trainable or {}).get(component)
+                about = item if isinstance(item, Trainable) else Trainable(item)
+                path = temporary / f"{prefix}{component}.safetensors"
+                _write(path, {**tensors, **about.beside}, state, about.metadata)
         moments = {
             f"{moment}.{component}.{name}": array
             for moment in MOMENTS
@@ -75,12 +87,13 @@ def _require_finite(vector: str, parts: Parts, step: int) -> None:
                 )
 
 
-def _write(path: Path, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]) -> None:
+def _write(
+    path: Path, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any], about: Mapping[str, str] | None = None
+) -> None:
     from videogen_cli.weights.writer import save_safetensors
 
-    save_safetensors(
-        path, tensors, {"step": str(state["step"]), "config_hash": state["config_hash"]}, shard_bytes=2**62
-    )
+    metadata = {**(about or {}), "step": str(state["step"]), "config_hash": state["config_hash"]}
+    save_safetensors(path, tensors, metadata, shard_bytes=2**62)
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:
@@ -172,7 +185,9 @@ def read(path: Path) -> Saved:
         vectors["average"] = {c: load_file(path / f"ema-{c}.safetensors") for c in components}
     moments = load_file(path / OPTIMIZER)
     for moment in MOMENTS:
+        prefixes = {c: f"{moment}.{c}." for c in components}
         vectors[moment] = {
-            c: {name: moments[f"{moment}.{c}.{name}"] for name in vectors["weights"][c]} for c in components
+            c: {name.removeprefix(prefix): array for name, array in moments.items() if name.startswith(prefix)}
+            for c, prefix in prefixes.items()
         }
     return Saved(path, vectors, state)

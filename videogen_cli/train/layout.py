@@ -90,12 +90,12 @@ def lay_out(trainable: Mapping[str, Any]) -> tuple[Layout, list[Any]]:
     parameters: list[Any] = []
     offset = 0
     for component, item in trainable.items():
-        cell, keep = (item.cell, item.keep) if isinstance(item, Trainable) else (item, lambda _: True)
-        for name, parameter in cell.parameters_and_names():
-            if not keep(name):
+        chosen = item if isinstance(item, Trainable) else Trainable(item)
+        for name, parameter in chosen.cell.parameters_and_names():
+            if not chosen.keep(name):
                 continue
             shape = tuple(parameter.shape)
-            slots.append(Slot(component, name, shape, offset, math.prod(shape)))
+            slots.append(Slot(component, chosen.rename(name), shape, offset, math.prod(shape)))
             parameters.append(parameter)
             offset += math.prod(shape)
     return Layout(tuple(slots), offset), parameters

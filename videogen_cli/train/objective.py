@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +17,10 @@ class Trainable:
     """A component of which only the parameters whose names ``keep`` accepts are trained and saved."""
 
     cell: Any
-    keep: Callable[[str], bool]
+    keep: Callable[[str], bool] = lambda _: True
+    rename: Callable[[str], str] = str  # parameter name -> name in checkpoints
+    beside: Mapping[str, np.ndarray] = field(default_factory=dict)  # constants that checkpoints hold too, by name
+    metadata: Mapping[str, str] = field(default_factory=dict)  # of the component's files
 
 
 class Objective(Protocol):
@@ -70,6 +73,7 @@ class StageContext:
     rank: int = 0
     world: int = 1
     folder: Path | None = None  # of the run
+    adapters: Mapping[str, Path] = field(default_factory=dict)  # files given for adapters and beside them, by name
 
     def dataset(self) -> ClipDataset:
         """Return the clips that the config names, all checked; refused rows are listed in the run's folder.

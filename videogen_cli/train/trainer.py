@@ -216,7 +216,8 @@ class Trainer:
             return
         if self.ranks.rank == 0:
             self.metrics.sync()
-            checkpoints.save(self._checkpoints, self.engine.state(), self._state(), keep=self.config.keep_checkpoints)
+            keep, trainable = self.config.keep_checkpoints, self.objective.trainable
+            checkpoints.save(self._checkpoints, self.engine.state(), self._state(), keep=keep, trainable=trainable)
         self._saved = target
 
     def _state(self) -> dict[str, Any]:

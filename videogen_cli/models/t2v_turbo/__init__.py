@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from videogen_cli.config import DiffusionConfig, ModelConfig
+from videogen_cli.models.t2v_turbo.distill_config import DistillConfig, LoraConfig
 from videogen_cli.nets.params.clip import CLIPTextParams, OpenCLIPParams
 from videogen_cli.nets.params.internvideo2 import InternVideo2Params
 from videogen_cli.nets.params.unet3d import UNet3DParams
@@ -37,6 +38,15 @@ class AutoencoderLossConfig:
 
 
 @dataclass
+class ContrastConfig:
+    """How the scorers of images and videos are trained (stages ``image-scorer`` and ``video-scorer``)."""
+
+    temperature: float = 0.07  # of similarities; the image scorer learns its own, down to this
+    extra_captions: int = 64  # of other clips, as wrong answers beside those of the batch
+    reconstructed: float = 0.5  # share of a batch that is seen through the autoencoder, as generated frames are
+
+
+@dataclass
 class T2VTurboConfig(ModelConfig):
     """Defaults are the published VideoCrafter2 teacher's; presets change them."""
 
@@ -47,12 +57,37 @@ class T2VTurboConfig(ModelConfig):
     video_reward: InternVideo2Params = field(default_factory=InternVideo2Params)
     diffusion: FewStepDiffusionConfig = field(default_factory=FewStepDiffusionConfig)
     vae_loss: AutoencoderLossConfig = field(default_factory=AutoencoderLossConfig)
+    contrast: ContrastConfig = field(default_factory=ContrastConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
     tokenizer: str = "openclip"  # "openclip", or a tokenizers JSON file ("asset:..." ships with vgen)
     image_tokenizer: str = "openclip"  # of image_reward; as tokenizer
     video_tokenizer: str = "bert"  # of video_reward: BERT's vocab.txt, or a tokenizers JSON file of WordPiece
 
 
 _HERE = "videogen_cli.models.t2v_turbo"
+# The originals' settings; of the port's two stages each has one reward, on clips of 8 frames.
+_DISTILLED = {
+    "data": {"drop_caption": 0.0},
+    "train": {"learning_rate": 1e-5, "clip_norm": 1.0, "max_steps": 10000, "warmup_steps": 500},
+}
+
+
+def _stage(name: str, image: float, video: float, summary: str) -> StageSpec:
+    """Declare a stage that trains a student's factors, with the scales of its rewards."""
+    scales = {"image_reward_scale": image, "video_reward_scale": video}
+    return StageSpec(
+        name,
+        objective=f"{_HERE}.distill_objective:DistillObjective",
+        trains=(),
+        adapts=("unet",),
+        frozen=("text", "vae"),
+        frozen_if={reward: f"distill.{reward}_scale" for reward in ("image_reward", "video_reward")},
+        defaults={**_DISTILLED, "distill": scales},
+        help=summary,
+    )
+
+
 _PARITY_COMPONENTS = (
     "unet",
     "vae",
@@ -110,6 +145,23 @@ SPEC = ModelSpec(
             defaults={"train": {"from_scratch": True}},
             help="train the teacher: UNet and text tower on the diffusion loss over cached latents",
         ),
+        StageSpec(
+            "image-scorer",
+            objective=f"{_HERE}.scorer_training:ImageScorerObjective",
+            trains=("image_reward",),
+            frozen=("vae",),
+            defaults={"train": {"from_scratch": True}},
+            help="train the image-text reward on single frames against captions, and true against degraded ones",
+        ),
+        StageSpec(
+            "video-scorer",
+            objective=f"{_HERE}.scorer_training:VideoScorerObjective",
+            trains=("video_reward",),
+            frozen=("vae",),
+            defaults={"train": {"from_scratch": True}},
+            help="train the video-text reward on clips against captions, and true against degraded ones",
+        ),
+        _stage("distill", 0.0, 0.0, "distil the teacher into a student of a few steps, without rewards"),
     ),
     checkpoints=(
         CheckpointSpec(
@@ -162,17 +214,6 @@ SPEC = ModelSpec(
             help="InternVideo2-stage2_1b-224p-f4.pt, the video-text reward",
         ),
     ),
-    parity={
-        **_functions("parity", _PARITY_COMPONENTS),
-        **_functions("parity_modelscope", ("model.modelscope", "pipeline.modelscope")),
-        **_functions("parity_rewards", _REWARD_COMPONENTS),
-        **_functions("parity_distillation", ("loss.distill",)),
-    },
-    device={
-        "ascend": {"mode": "graph", "jit_level": "O1", "dtype": "fp16", "recompute": True},
-        "cpu": {"mode": "graph", "dtype": "fp32"},
-    },
-)
     adapters=(
         AdapterSpec(
             "lora",
@@ -185,3 +226,14 @@ SPEC = ModelSpec(
             },
         ),
     ),
+    parity={
+        **_functions("parity", _PARITY_COMPONENTS),
+        **_functions("parity_modelscope", ("model.modelscope", "pipeline.modelscope")),
+        **_functions("parity_rewards", _REWARD_COMPONENTS),
+        **_functions("parity_distillation", ("loss.distill",)),
+    },
+    device={
+        "ascend": {"mode": "graph", "jit_level": "O1", "dtype": "fp16", "recompute": True},
+        "cpu": {"mode": "graph", "dtype": "fp32"},
+    },
+)

@@ -159,10 +159,7 @@ class DistillationLoss(Cell):
             null_context: those of the empty prompt (b l d).
             fps: (b,) float.
         """
-        parts = F.chunk(coefficients.reshape(-1, 10, 1, 1, 1, 1), 10, 1)
-        row = ()
-        for part in parts:
-            row = (*row, part[:, 0])
+        row = rows_of(coefficients)
         predicted = self.student(noisy, start, row[:4], context, fps, guidance)
         scales = w.reshape(-1, 1, 1, 1, 1)
         step = self.teacher(noisy, start, (*row[2:4], *row[8:]), scales, context, null_context, fps)
@@ -170,3 +167,11 @@ class DistillationLoss(Cell):
         target = F.stop_gradient(self.student(step, end, row[4:8], context, fps, guidance))
         loss = mse(predicted, target) if self.by_square else huber(predicted, target, self.huber_c)
         return loss, predicted, step, target
+
+
+def rows_of(coefficients: Any) -> Any:
+    """Return the numbers of each sample (b 10) as ten tensors (b 1 1 1 1)."""
+    row = ()
+    for part in F.chunk(coefficients.reshape(-1, 10, 1, 1, 1, 1), 10, 1):
+        row = (*row, part[:, 0])
+    return row

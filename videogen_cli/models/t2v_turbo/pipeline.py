@@ -136,6 +136,11 @@ class T2VTurboPipeline:
         """Turn the autoencoder's codes (b c f h w) into the latents that are diffused; ``decode`` undoes it."""
         return (codes - self._mean) / self._std
 
+    @property
+    def latent_statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what :meth:`normalise` subtracts and divides by, per channel: each (c 1 1 1)."""
+        return self._mean, self._std
+
     def _guided(self, context: np.ndarray) -> samplers.Denoise:
         """Denoise under guidance: an input of a distilled network, else classifier-free, both branches in one call."""
         scale = self.config.sample.guidance_scale

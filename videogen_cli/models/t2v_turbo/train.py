@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from videogen_cli.data.cache import cache_key, cached_array
-from videogen_cli.data.order import batch_indices, rng
+from videogen_cli.data.order import rng
 from videogen_cli.data.video import write_video
+from videogen_cli.models.t2v_turbo.latents import cached_moments, draw_codes, sample_indices
 from videogen_cli.models.t2v_turbo.pipeline import T2VTurboPipeline, check
 from videogen_cli.nets.params.vae2d import downsample_factor
 from videogen_cli.nets.vae2d import Decode, Encode
@@ -22,15 +22,6 @@ from videogen_cli.runtime import functional as F
 from videogen_cli.runtime import graphs
 from videogen_cli.runtime.cells import Cell
 from videogen_cli.train.objective import StageContext
-
-ENCODE_BATCH = 16  # images per call when latents are cached; bounds memory
-
-
-def _indices(context: StageContext, size: int, step: int, micro: int, rank: int) -> list[int]:
-    """Return which of ``size`` samples a micro-batch holds."""
-    train = context.config.train
-    position = step * train.accumulation + micro
-    return batch_indices(context.config.seed, position, rank, context.world, train.batch_size, size).tolist()
 
 
 class AutoencoderLoss(Cell):
@@ -70,7 +61,7 @@ class AutoencoderObjective:
 
     def sample_ids(self, step: int, micro: int, rank: int) -> list[int]:
         """Return the dataset indices of a batch."""
-        return _indices(self.context, len(self.dataset), step, micro, rank)
+        return sample_indices(self.context, len(self.dataset), step, micro, rank)
 
     def batch(self, step: int, micro: int, rank: int) -> tuple[np.ndarray, ...]:
         """Return images (n 3 h w) in [-1, 1], posterior noise, and the weight of each pixel."""
@@ -145,13 +136,13 @@ class DiffusionObjective:
         self.loss: Any = DiffusionLoss(cells["text"], cells["unet"])
         self.pipeline = T2VTurboPipeline(self.config, cells)
         self.dataset = context.dataset()
-        self.moments = self._cached_moments()
+        self.moments = cached_moments(context, self.dataset)
         self.captions = [self.dataset.caption(index) for index in range(len(self.dataset))]
         self.null_ids = self.pipeline.tokenizer.encode([""])[0]
 
     def sample_ids(self, step: int, micro: int, rank: int) -> list[int]:
         """Return the dataset indices of a batch."""
-        return _indices(self.context, len(self.dataset), step, micro, rank)
+        return sample_indices(self.context, len(self.dataset), step, micro, rank)
 
     def batch(self, step: int, micro: int, rank: int) -> tuple[np.ndarray, ...]:
         """Return noisy latents (b c f h w), the target, timesteps (b,), token ids (b l), fps (b,)."""
@@ -159,8 +150,7 @@ class DiffusionObjective:
 
     def _batch(self, indices: list[int], draws: np.random.Generator) -> tuple[np.ndarray, ...]:
         count, schedule = len(indices), self.pipeline.schedule
-        mean, std = np.split(np.asarray(self.moments[indices], np.float32), 2, axis=1)
-        latents = self.pipeline.normalise(mean + std * draws.standard_normal(mean.shape, np.float32))
+        latents = self.pipeline.normalise(draw_codes(self.moments[indices], draws))
         noise = draws.standard_normal(latents.shape, np.float32)
         # One timestep from each of `count` equal parts of the schedule: the loss varies less between batches.
         share = (draws.permutation(count) + draws.random(count)) / count
@@ -187,28 +177,3 @@ class DiffusionObjective:
         latents = self.pipeline.sample(self.preview_prompts, range(len(self.preview_prompts)))
         strip = np.concatenate(list(self.pipeline.decode(latents)), axis=2)
         return [write_video(folder / f"step-{step}.gif", strip, self.config.sample.fps, "gif")]
-
-    def _cached_moments(self) -> np.ndarray:
-        """Return mean and standard deviation of every clip's latents, (n 2c f h w), encoded once and kept on disk."""
-        data = asdict(self.config.data)
-        key = cache_key(
-            vae=asdict(self.config.vae),
-            weights=self.context.weights.get("vae", f"seed {self.config.seed}"),
-            data={name: data[name] for name in ("num_frames", "height", "width", "frame_stride")},
-            clips=self.dataset.fingerprint(),
-        )
-        return cached_array("latents", key, self._encode_all)
-
-    def _encode_all(self) -> np.ndarray:
-        encode: Any = Encode(self.context.cells["vae"])
-        rows = []
-        identity = ("Encode", asdict(self.config.vae))
-        per_call = max(1, ENCODE_BATCH // self.config.data.num_frames)
-        with self.context.output.progress("caching latents", len(self.dataset)) as progress:
-            for first in range(0, len(self.dataset), per_call):
-                indices = [min(first + k, len(self.dataset) - 1) for k in range(per_call)]
-                clips = np.stack([self.dataset.item(index, 0).frames for index in indices])
-                moments = graphs.run(encode, (clips.reshape(-1, *clips.shape[2:]),), *identity)
-                rows.append(moments.reshape(per_call, -1, *moments.shape[1:]).transpose(0, 2, 1, 3, 4))
-                progress.advance(min(per_call, len(self.dataset) - first))
-        return np.concatenate(rows)[: len(self.dataset)]
