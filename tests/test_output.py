@@ -64,6 +64,28 @@ def test_a_silent_step_still_gives_signs_of_life(capsys, monkeypatch):
     assert lines[0].startswith("sampling: 1/4, 0 s so far, about ") and lines[0].endswith("left (step 2/4)")
 
 
+def test_bytes_are_said_in_gigabytes_and_what_was_there_before_does_not_count_as_speed():
+    beat = module._Heartbeat("Fetching", 7_400_000_000, lambda _: None, start=3_400_000_000, unit="bytes")
+    beat.advance(1_000_000_000)
+    assert beat.line(60.0) == "Fetching: 4.4 GB/7.4 GB, 1 min 00 s so far, about 3 min 00 s left"
+
+
+def test_bytes_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with Output().progress("Fetching", 7_400_000_000, start=3_400_000_000, unit="bytes") as bar:
+        bar.advance(1_000_000_000)
+    assert "4.4 GB/7.4 GB" in capsys.readouterr().err
+
+
+def test_a_quiet_output_prints_no_results(capsys):
+    for out in (Output(json=True, quiet=True), Output(quiet=True)):
+        out.result({"a": 1})
+        out.table("Things", ("name",), [("a",)])
+        out.text("text")
+        out.summary("Done", [("file", "a")])
+    assert capsys.readouterr() == ("", "")
+
+
 def test_progress_within_progress_on_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     out = Output()

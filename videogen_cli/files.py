@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,57 @@ def existing_parent(path: Path | str) -> Path:
     while not path.exists():
         path = path.parent
     return path
+
+
+def require_space(folder: Path | str, needed: int, what: str, hint: str) -> None:
+    """Refuse to begin what cannot end well.
+
+    Args:
+        folder: where it is to be written; need not exist.
+        needed: bytes.
+        what: ends the sentence "needs 7.4 GB ...".
+        hint: what to do.
+
+    Raises:
+        DiskError: fewer bytes are free there.
+    """
+    free = shutil.disk_usage(existing_parent(folder)).free
+    if free < needed:
+        text = f"needs {size_text(needed)} {what}, and {size_text(free)} are free"
+        raise DiskError(text, where=str(folder), hint=hint)
+
+
+def size_text(count: int) -> str:
+    """Return bytes as people say them, in powers of ten as file managers and the hub do: ``812 B``, ``7.4 GB``."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if round(amount, 1) < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:,.1f} TB"
+
+
+@contextmanager
+def exclusive(path: Path | str, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock that one process can have; the system takes it back when the process dies.
+
+    Args:
+        path: the lock's file, which is made and stays.
+        waiting: called once if another process has it.
+    """
+    from filelock import FileLock, Timeout
+
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        waiting()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def fsync_dir(path: Path) -> None:

@@ -19,6 +19,7 @@ from pathlib import PurePath
 from typing import Any, Protocol, TextIO
 
 from videogen_cli.errors import VgenError
+from videogen_cli.files import size_text
 
 HEARTBEAT = 10.0  # seconds between lines of a progress that has no terminal
 
@@ -45,21 +46,22 @@ class Output:
     Args:
         json: print results as JSON lines on stdout, and tables not at all.
         debug: errors come with their traceback.
+        quiet: print no results, tables and summaries: for a step of a run whose result is another.
     """
 
-    def __init__(self, json: bool = False, debug: bool = False) -> None:
-        self.json, self.debug = json, debug
+    def __init__(self, json: bool = False, debug: bool = False, quiet: bool = False) -> None:
+        self.json, self.debug, self.quiet = json, debug, quiet
         self._bars: Any = None
         self._running = 0
 
     def result(self, value: Mapping[str, Any]) -> None:
         """Print ``value`` as one JSON line on stdout; without ``--json`` print nothing."""
-        if self.json:
+        if self.json and not self.quiet:
             print(jsonlib.dumps(plain(value)), file=sys.stdout, flush=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Print a table on stdout; with ``--json`` print nothing, for then :meth:`result` says it."""
-        if self.json:
+        if self.json or self.quiet:
             return
         cells = [[str(cell) for cell in row] for row in rows]
         if sys.stdout.isatty():
@@ -69,7 +71,7 @@ class Output:
 
     def text(self, text: str) -> None:
         """Print text that is itself the result, such as YAML, on stdout; with ``--json`` print nothing."""
-        if not self.json:
+        if not (self.json or self.quiet):
             print(text, file=sys.stdout, flush=True)
 
     def info(self, text: str) -> None:
@@ -90,30 +92,39 @@ class Output:
 
     def summary(self, title: str, rows: Iterable[tuple[str, Any]]) -> None:
         """Tell people at the end what was done and where it was written."""
+        if self.quiet:
+            return
         rows = list(rows)
         width = max((len(name) for name, _ in rows), default=0)
         lines = [f"  {name:<{width}}  {value}" for name, value in rows]
         self._say(title, "".join(f"\n{line}" for line in lines), style="bold green")
 
     @contextmanager
-    def progress(self, label: str, total: int | None = None) -> Iterator[Progress]:
-        """Show a count towards ``total`` (None = unknown) with the time left, for as long as the context lasts."""
+    def progress(self, label: str, total: int | None = None, *, start: int = 0, unit: str = "") -> Iterator[Progress]:
+        """Show a count towards ``total`` (None = unknown) with the time left, for as long as the context lasts.
+
+        Args:
+            label: what is being done.
+            total: the count at the end.
+            start: what an earlier run has done of it.
+            unit: "bytes" are shown as MB and GB.
+        """
         if sys.stderr.isatty():
-            with self._bar(label, total) as bar:
+            with self._bar(label, total, start, unit) as bar:
                 yield bar
             return
-        with _Heartbeat(label, total, self.info) as beat:
+        with _Heartbeat(label, total, self.info, start, unit) as beat:
             yield beat
 
     @contextmanager
-    def _bar(self, label: str, total: int | None) -> Iterator[Progress]:
+    def _bar(self, label: str, total: int | None, start: int, unit: str) -> Iterator[Progress]:
         """Add a bar to the terminal's one live display, which lasts as long as there are bars."""
         if self._bars is None:
             self._bars = _new_bars()
         if self._running == 0:
             self._bars.start()
         self._running += 1
-        bar = _Bar(self._bars, label, total)
+        bar = _Bar(self._bars, label, total, start, unit)
         try:
             yield bar
         finally:
@@ -136,9 +147,9 @@ class Output:
 class _Bar:
     """One bar of the terminal's display."""
 
-    def __init__(self, bars: Any, label: str, total: int | None) -> None:
+    def __init__(self, bars: Any, label: str, total: int | None, start: int = 0, unit: str = "") -> None:
         self._bars = bars
-        self._task = bars.add_task(label, total=total, doing="")
+        self._task = bars.add_task(label, total=total, completed=start, doing="", unit=unit)
 
     def advance(self, count: int = 1) -> None:
         """Move the bar."""
@@ -156,9 +167,9 @@ class _Bar:
 class _Heartbeat:
     """Progress without a terminal: a line now and then from a thread, so that a stuck step shows as one."""
 
-    def __init__(self, label: str, total: int | None, say: Any) -> None:
-        self._label, self._total, self._say = label, total, say
-        self._done, self._doing = 0, ""
+    def __init__(self, label: str, total: int | None, say: Any, start: int = 0, unit: str = "") -> None:
+        self._label, self._total, self._say, self._unit = label, total, say, unit
+        self._done, self._start, self._doing = start, start, ""
         self._began = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True, name="heartbeat")
@@ -178,6 +189,7 @@ class _Heartbeat:
     def at(self, done: int, total: int) -> None:
         """Set both counts; printed with the next line."""
         self._done, self._total = done, total
+        self._start = min(self._start, done)
 
     def update(self, text: str) -> None:
         """Remember; printed with the next line."""
@@ -189,11 +201,16 @@ class _Heartbeat:
 
     def line(self, seconds: float) -> str:
         """Return the line to print after ``seconds`` of work."""
-        count = f"{self._done}/{self._total}" if self._total else str(self._done)
-        parts = [count, f"{duration(seconds)} so far"]
-        if self._total and self._done:
-            parts.append(f"about {duration(seconds / self._done * (self._total - self._done))} left")
+        done = self._done - self._start
+        parts = [_count_text(self._done, self._total, self._unit), f"{duration(seconds)} so far"]
+        if self._total and done:
+            parts.append(f"about {duration(seconds / done * (self._total - self._done))} left")
         return f"{self._label}: {', '.join(parts)}" + (f" ({self._doing})" if self._doing else "")
+
+
+def _count_text(done: int, total: int | None, unit: str) -> str:
+    show = size_text if unit == "bytes" else str
+    return f"{show(done)}/{show(total)}" if total else show(done)
 
 
 def duration(seconds: float) -> str:
@@ -229,11 +246,17 @@ def _console(stream: TextIO) -> Any:
 
 def _new_bars() -> Any:
     from rich import progress as bars
+    from rich.text import Text
+
+    class Count(bars.ProgressColumn):
+        def render(self, task: Any) -> Text:
+            total = None if task.total is None else int(task.total)
+            return Text(_count_text(int(task.completed), total, task.fields["unit"]), style="progress.download")
 
     return bars.Progress(
         bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(),
-        bars.MofNCompleteColumn(),
+        Count(),
         bars.TimeElapsedColumn(),
         bars.TimeRemainingColumn(),
         bars.TextColumn("{task.fields[doing]}", style="dim", markup=False),
