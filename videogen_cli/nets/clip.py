@@ -14,7 +14,7 @@ import numpy as np
 from videogen_cli.nets.layers import Conv2d, Embedding, LayerNorm, Linear, constant
 from videogen_cli.nets.params.clip import CLIPTextParams, CLIPVisionParams, OpenCLIPParams
 from videogen_cli.runtime import functional as F
-from videogen_cli.runtime.cells import ONES, ZEROS, Cell, CellList, Init, parameter
+from videogen_cli.runtime.cells import ZEROS, Cell, CellList, Init, parameter
 
 MASKED = -1e30  # added to the scores of padding; finite, so that a row with nothing else stays finite
 
@@ -37,7 +37,7 @@ class CLIPText(Cell):
         start = Init("normal", width**-0.5)
         if params.projection == "matrix":
             self.text_projection = parameter((width, params.embed_dim), start)
-            self.logit_scale = parameter((), ONES)
+            self.logit_scale = parameter((), Init("normal", 0.0, np.log(1 / 0.07)))
         self.transformer = Transformer(params)
         self.token_embedding = Embedding(params.vocab_size, width, scale=0.02)
         self.ln_final = LayerNorm(width, params.norm_eps)

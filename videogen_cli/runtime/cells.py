@@ -39,7 +39,7 @@ class Init:
         if self.kind == "centre":
             return _centre(shape)
         if self.kind == "normal":
-            return rng.standard_normal(shape, np.float32) * np.float32(self.scale) + np.float32(self.mean)
+            return np.asarray(rng.standard_normal(shape, np.float32) * self.scale + self.mean, np.float32)
         return rng.uniform(-self.scale, self.scale, shape).astype(np.float32)
 
 
