@@ -55,6 +55,7 @@ class SampleConfig:
     fps: int = 8  # playback rate; systems with an fps condition are given the same number
     num_videos: int = 1  # videos per prompt, each with its own seed
     batch_size: int = 1  # videos sampled together
+    decode_batch: int = 0  # frames decoded together; 0 = as many of a video's as memory has room for
     negative_prompt: str = ""
     sampler: str = "ddim"
     format: str = "mp4"  # mp4 | gif | png | npy

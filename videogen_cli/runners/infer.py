@@ -72,7 +72,7 @@ def _compile(plan: Plan, pipeline: Any, session: Session, jobs: int, *, decode_o
     from videogen_cli.runtime import graphs
 
     sample, count = plan.config.sample, min(plan.config.sample.batch_size, jobs)
-    sizes = (count, sample.num_frames, sample.height, sample.width)
+    sizes = (count, sample.num_frames, sample.height, sample.width, getattr(pipeline, "decode_batch", None))
     params = [asdict(getattr(plan.config, name)) for name in plan.spec.sampling_components]
     graphs.keep(plan.spec.name, params, sizes, sample.sampler, sample.guidance_scale == 1.0, decode_only)
     with session.compiling("the networks"):
@@ -139,12 +139,16 @@ def _saved_latents(folder: str | Path) -> list[tuple[Job, Path]]:
         raise DataError(
             "there is no results.jsonl in this folder", where=str(folder), hint="Make it with --save-latents."
         )
-    records = [json.loads(line) for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
-    found = [
-        (Job(Path(r["file"]).stem, r["prompt"], r["seed"]), Path(folder) / r["latents"])
-        for r in records
-        if "latents" in r
-    ]
+    found = []
+    for number, line in enumerate(listing.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        try:
+            record = json.loads(line) if line.strip() else {}
+            if "latents" in record:
+                job = Job(Path(record["file"]).stem, str(record["prompt"]), int(record["seed"]))
+                found.append((job, Path(folder) / record["latents"]))
+        except (ValueError, KeyError, TypeError) as error:
+            what = "is not what 'vgen infer --save-latents' writes"
+            raise DataError(what, where=f"{listing}, line {number}") from error
     if not found:
         raise DataError(
             "no video in this folder has saved latents", where=str(folder), hint="Make it with --save-latents."

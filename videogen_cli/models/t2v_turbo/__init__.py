@@ -28,6 +28,14 @@ class FewStepDiffusionConfig(DiffusionConfig):
 
 
 @dataclass
+@dataclass
+class MotionGuidanceConfig:
+    """What a UNet with a motion condition is told (T2V-Turbo-v2; Ji4chenLi/t2v-turbo, T2VTurboVC2Pipeline)."""
+
+    scale: float = 0.05
+    share: float = 0.5  # of the timesteps, the noisiest; at the others it is told 0
+
+
 class AutoencoderLossConfig:
     """Weights of the autoencoder's training loss."""
 
@@ -57,6 +65,7 @@ class T2VTurboConfig(ModelConfig):
     video_reward: InternVideo2Params = field(default_factory=InternVideo2Params)
     diffusion: FewStepDiffusionConfig = field(default_factory=FewStepDiffusionConfig)
     vae_loss: AutoencoderLossConfig = field(default_factory=AutoencoderLossConfig)
+    motion_guidance: MotionGuidanceConfig = field(default_factory=MotionGuidanceConfig)
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)

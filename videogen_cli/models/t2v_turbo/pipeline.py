@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,11 @@ from videogen_cli.diffusion.guidance import classifier_free
 from videogen_cli.diffusion.schedules import NoiseSchedule
 from videogen_cli.errors import UsageError
 from videogen_cli.nets.params.unet3d import check_latent_size
-from videogen_cli.nets.params.vae2d import downsample_factor
+from videogen_cli.nets.params.vae2d import decoder_numbers, downsample_factor
 from videogen_cli.registry import load_attr
 from videogen_cli.runtime import graphs
+from videogen_cli.runtime.memory import activation_bytes, batch_that_fits, in_batches
+from videogen_cli.runtime.precision import BYTES, compute_dtype
 
 SAMPLERS = ("lcm", "ddim")
 
@@ -40,11 +43,28 @@ def check(config: Any) -> None:
             hint = f"The autoencoder shrinks by {factor}: use a multiple of it."
             raise UsageError(f"{value} is not a multiple of {factor}", where=f"sample.{key}", hint=hint)
     check_latent_size(config.unet, sample.height // factor, sample.width // factor)
+    if sample.decode_batch < 0:
+        raise UsageError("must not be negative", where="sample.decode_batch", hint="0 chooses by memory.")
     if sample.sampler == "lcm" and not config.unet.time_cond_proj_dim:
         hint = "Use sample.sampler=ddim, or a distilled network."
         raise UsageError(
             "few-step sampling needs a guidance-distilled UNet", where="unet.time_cond_proj_dim", hint=hint
         )
+    if not 0 <= config.motion_guidance.share <= 1:
+        raise UsageError("must be from 0 to 1", where="motion_guidance.share")
+    sampling_timesteps(config)
+
+
+def sampling_timesteps(config: Any) -> list[int]:
+    """Return the timesteps a video is sampled at, highest first.
+
+    Raises:
+        UsageError: there cannot be so many.
+    """
+    steps, diffusion = config.sample.num_inference_steps, config.diffusion
+    if config.sample.sampler == "lcm":
+        return lcm.timesteps(steps, diffusion.origin_steps, diffusion.train_timesteps)
+    return samplers.ddim_timesteps(steps, diffusion.train_timesteps)
 
 
 class T2VTurboPipeline:
@@ -112,12 +132,9 @@ class T2VTurboPipeline:
             noise: step index -> fresh noise (b c f h w), for samplers that draw it.
             callback: called after every step.
         """
-        steps, train_timesteps = self.config.sample.num_inference_steps, self.schedule.train_timesteps
-        denoise = self._guided(context)
+        denoise, timesteps = self._guided(context), sampling_timesteps(self.config)
         if self.config.sample.sampler == "lcm":
-            timesteps = lcm.timesteps(steps, self.config.diffusion.origin_steps, train_timesteps)
             return samplers.lcm(denoise, latents, self.schedule, timesteps, noise, callback)
-        timesteps = samplers.ddim_timesteps(steps, train_timesteps)
         return samplers.ddim(denoise, latents, self.schedule, timesteps, callback=callback)
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
@@ -127,10 +144,23 @@ class T2VTurboPipeline:
         return ((pixels + 1) * 127.5).astype(np.uint8)
 
     def decode_float(self, latents: np.ndarray) -> np.ndarray:
-        """Decode latents (b c f h w), video by video, into unclamped float32 frames (b 3 f H W) of about [-1, 1]."""
-        codes = latents * self._std + self._mean
-        frames = [self._run("vae", video.transpose(1, 0, 2, 3)) for video in codes]
-        return np.stack(frames).transpose(0, 2, 1, 3, 4)
+        """Decode latents (b c f h w) into unclamped float32 frames (b 3 f H W) of about [-1, 1]."""
+        codes = (latents * self._std + self._mean).transpose(0, 2, 1, 3, 4)
+        b, f = codes.shape[:2]
+        frames = in_batches(
+            lambda part: self._run("vae", part), codes.reshape(b * f, *codes.shape[2:]), self.decode_batch
+        )
+        return frames.reshape(b, f, *frames.shape[1:]).transpose(0, 2, 1, 3, 4)
+
+    @cached_property
+    def decode_batch(self) -> int:
+        """Return how many frames are decoded in one call: as configured, else as many of a video's as memory allows."""
+        sample, device = self.config.sample, self.config.device
+        if sample.decode_batch:
+            return sample.decode_batch
+        numbers = decoder_numbers(self.config.vae, sample.height, sample.width)
+        needed = numbers * BYTES[compute_dtype(device.target, device.dtype)]
+        return batch_that_fits(sample.num_frames, needed, activation_bytes(device))
 
     def normalise(self, codes: np.ndarray) -> np.ndarray:
         """Turn the autoencoder's codes (b c f h w) into the latents that are diffused; ``decode`` undoes it."""
@@ -145,13 +175,17 @@ class T2VTurboPipeline:
         """Denoise under guidance: an input of a distilled network, else classifier-free, both branches in one call."""
         scale = self.config.sample.guidance_scale
         if self.config.sample.sampler == "lcm":
-            scales = np.full(len(context), scale, np.float32)
-            return self._denoiser(context, lcm.guidance_scale_embedding(scales, self.config.unet.time_cond_proj_dim))
+            return self._denoiser(context, self._scale_embedding(scale, len(context)))
         if scale == 1.0:
             return self._denoiser(context)
-        negative = self.encode_prompts([self.config.sample.negative_prompt])
-        both = np.concatenate([context, np.repeat(negative, len(context), 0)])
+        # As many as there are prompts, though they are all the same: the text tower is then compiled for one shape.
+        negative = self.encode_prompts([self.config.sample.negative_prompt] * len(context))
+        both = np.concatenate([context, negative])
         return classifier_free(self._denoiser(both), scale)
+
+    def _scale_embedding(self, scale: float, count: int) -> np.ndarray:
+        """Return the embedding (b d) of a guidance scale, the same for ``count`` videos."""
+        return lcm.guidance_scale_embedding(np.full(count, scale, np.float32), self.config.unet.time_cond_proj_dim)
 
     def _denoiser(self, context: np.ndarray, timestep_cond: np.ndarray | None = None) -> samplers.Denoise:
         fps = np.full(len(context), self.config.sample.fps, np.float32)
@@ -160,9 +194,17 @@ class T2VTurboPipeline:
             steps = np.full(len(latents), timestep, np.float32)
             if timestep_cond is None:
                 return self._run("unet", latents, steps, context, fps)
-            return self._run("unet", latents, steps, context, fps, timestep_cond)
+            return self._run("unet", latents, steps, context, fps, timestep_cond, *self._motion(timestep, len(context)))
 
         return denoise
+
+    def _motion(self, timestep: int, count: int) -> tuple[np.ndarray, ...]:
+        """Return the embedding (b d) of the motion guidance at a timestep, for a UNet that takes one; else nothing."""
+        width, guidance = self.config.unet.motion_cond_proj_dim, self.config.motion_guidance
+        if not width:
+            return ()
+        told = timestep >= self.schedule.train_timesteps * (1 - guidance.share)
+        return (lcm.guidance_scale_embedding(np.full(count, guidance.scale if told else 0.0, np.float32), width),)
 
     def _run(self, component: str, *arrays: np.ndarray) -> np.ndarray:
         """Run one network on host arrays."""
