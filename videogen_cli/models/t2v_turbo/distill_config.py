@@ -38,8 +38,7 @@ class DistillConfig:
     image_reward_frames: int = 5  # of each of them
     image_reward_repeats: bool = False  # whether a frame may be drawn twice, as in the MindSpore port
     video_reward_scale: float = 0.0
-    video_reward_samples: int = 1
-    video_reward_frames: int = 8
+    video_reward_samples: int = 1  # that the video-text scorer sees, as many frames of each as it takes
 
     def check(self, lora: LoraConfig, frames: int, batch: int) -> None:
         """Check that a run with these settings exists, on batches of ``batch`` clips of ``frames`` frames.
@@ -68,7 +67,6 @@ class DistillConfig:
             _within(self.image_reward_frames, most, "distill.image_reward_frames", "frames of a clip")
             _within(self.image_reward_samples, batch, "distill.image_reward_samples", "clips of a batch")
         if self.video_reward_scale:
-            _within(self.video_reward_frames, frames, "distill.video_reward_frames", "frames of a clip")
             _within(self.video_reward_samples, batch, "distill.video_reward_samples", "clips of a batch")
 
 

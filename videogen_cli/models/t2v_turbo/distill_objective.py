@@ -16,6 +16,7 @@ from videogen_cli.data.video import write_video
 from videogen_cli.diffusion import lcm
 from videogen_cli.diffusion.ddim_solver import DDIMSolver
 from videogen_cli.models.t2v_turbo import distill_networks as networks
+from videogen_cli.models.t2v_turbo import distill_rewards
 from videogen_cli.models.t2v_turbo.distill_loss import CachedMoments, EncodedPixels, StageLoss
 from videogen_cli.models.t2v_turbo.distillation import Consistency, DistillationLoss, DistillationPlan
 from videogen_cli.models.t2v_turbo.latents import cached_moments, sample_indices
@@ -51,12 +52,14 @@ class DistillObjective:
         self.dataset = context.dataset()
         self.captions = [self.dataset.caption(index) for index in range(len(self.dataset))]
         self.moments = cached_moments(context, self.dataset) if d.cache_latents else None
+        self.rewards = distill_rewards.chosen(config, cells, *self.pipeline.latent_statistics)
         self.loss: Any = self._loss(cells)
 
     @property
     def scalar_names(self) -> tuple[str, ...]:
         """Name what the loss is made of."""
-        return ("distillation",) * (self.config.distill.loss != "none")
+        distillation = ("distillation",) * (self.config.distill.loss != "none")
+        return (*distillation, *(reward.name for reward in self.rewards))
 
     def _loss(self, cells: dict[str, Any]) -> Any:
         d, kind = self.config.distill, self.pipeline.schedule.prediction_type
@@ -66,7 +69,8 @@ class DistillObjective:
             agreement = DistillationLoss(self.networks.student, self.networks.teacher, d.loss, d.huber_c, kind)
         source = CachedMoments() if d.cache_latents else EncodedPixels(cells["vae"], d.vae_encode_batch)
         null = self.pipeline.tokenizer.encode([""])[0]
-        return StageLoss(source, cells["text"], agreement, null, *self.pipeline.latent_statistics)
+        judges = {reward.name: reward.loss for reward in self.rewards}
+        return StageLoss(source, cells["text"], agreement, null, *self.pipeline.latent_statistics, **judges)
 
     def sample_ids(self, step: int, micro: int, rank: int) -> list[int]:
         """Return the dataset indices of a batch."""
@@ -99,6 +103,7 @@ class DistillObjective:
             lcm.guidance_scale_embedding(w, self.config.unet.time_cond_proj_dim),
             self.pipeline.tokenizer.encode(told).astype(np.int32),
             np.full(count, self.config.sample.fps, np.float32),
+            *(part for reward in self.rewards for part in reward.draw(told, draws)),
         )
 
     @property

@@ -188,9 +188,9 @@ class ImageRewardLoss(Cell):
         Args:
             latents: clean latents (b c t h w) as the student predicts them.
             index: frames to judge (n,), any distinct ones.
-            ids: the prompt's token ids (1 l). The original takes several, and gives them to frames in turn.
+            ids: the prompts' token ids (b l). The original gives several to frames in turn, whosever they are.
         """
-        frames = self.decoder(latents, index)
+        frames = F.permute(self.decoder(latents, index), (1, 0, 2, 3, 4))  # the scorer goes through prompts in turn
         score = self.score(frames.reshape(-1, *frames.shape[2:]), ids).mean()
         return -score * self.scale, score
 
