@@ -82,6 +82,26 @@ class CheckpointSpec:
 
 
 @dataclass(frozen=True)
+class ScorerSpec:
+    """A network that scores finished videos, for ``vgen eval videos``.
+
+    ``build(config, cells)`` is a :class:`videogen_cli.runners.video_scores.Scorer`; ``cells`` holds the ``component``.
+    """
+
+    name: str
+    component: str
+    build: str
+    weights: str = ""  # the key of weights.* it takes, where that is not the component's own
+    help: str = ""
+    hint: str = ""  # how to get its weights
+
+    @property
+    def key(self) -> str:
+        """Return the key of ``weights.*`` that it takes."""
+        return self.weights or self.component
+
+
+@dataclass(frozen=True)
 class PublishedFile:
     """Weights on the Hugging Face Hub that configs name ``hub:<model>/<name>``.
 
@@ -136,6 +156,7 @@ class ModelSpec:
     inputs: tuple[InputSpec, ...] = ()
     checkpoints: tuple[CheckpointSpec, ...] = ()
     adapters: tuple[AdapterSpec, ...] = ()
+    scorers: tuple[ScorerSpec, ...] = ()
     published: tuple[PublishedFile, ...] = ()
     parity: Mapping[str, str] = field(default_factory=dict)  # golden-case component -> function(case) -> outputs
     device: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # target -> device settings
@@ -150,8 +171,9 @@ class ModelSpec:
 
     @property
     def weight_names(self) -> list[str]:
-        """Return what ``weights.*`` may name: components, adapters, and what adapters take beside them."""
-        return [*(component.name for component in self.components), *(n for a in self.adapters for n in a.parts)]
+        """Return what ``weights.*`` may name: components, adapters, what adapters take beside them, and scorers."""
+        names = [*(component.name for component in self.components), *(n for a in self.adapters for n in a.parts)]
+        return [*names, *(scorer.key for scorer in self.scorers if scorer.key not in names)]
 
     def component(self, name: str) -> ComponentSpec:
         """Return the component called ``name``."""
