@@ -23,6 +23,15 @@ def find_golden(case: str) -> Path:
     pytest.skip(f"golden case {case} is not here")
 
 
+def read_golden(case: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return (config, inputs, outputs) of ``case``, tensor names without ``in.`` and ``out.``."""
+    folder = find_golden(case)
+    tensors = load_file(folder / "io.safetensors")
+    inputs = {name[3:]: value for name, value in tensors.items() if name.startswith("in.")}
+    outputs = {name[4:]: value for name, value in tensors.items() if name.startswith("out.")}
+    return json.loads((folder / "case.json").read_text())["config"], inputs, outputs
+
+
 @pytest.fixture
 def golden_path() -> Callable[[str], Path]:
     """Give tests the folder of a golden case."""
@@ -44,13 +53,5 @@ def manifest_path() -> Callable[[str], Path]:
 
 @pytest.fixture
 def golden() -> Callable[[str], tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
-    """Give tests (config, inputs, outputs) of a golden case, tensor names without ``in.`` and ``out.``."""
-
-    def read(case: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        folder = find_golden(case)
-        tensors = load_file(folder / "io.safetensors")
-        inputs = {name[3:]: value for name, value in tensors.items() if name.startswith("in.")}
-        outputs = {name[4:]: value for name, value in tensors.items() if name.startswith("out.")}
-        return json.loads((folder / "case.json").read_text())["config"], inputs, outputs
-
-    return read
+    """Give tests :func:`read_golden`."""
+    return read_golden

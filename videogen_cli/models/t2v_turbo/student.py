@@ -52,6 +52,8 @@ def adapted(
     if LORA in files:
         lora = open_factors(files[LORA], unet)
         if merged:
+            if TIME_COND_PROJ in weights:
+                say(f"weights.unet has {TIME_COND_PROJ}: if it is a merged student, factors are now added twice")
             return student_weights(weights, lora, time_cond_proj=given, log=say)
         return with_projection(weights, shape, given, lora.base, say)
     if merged and given is not None:
