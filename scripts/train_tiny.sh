@@ -48,3 +48,9 @@ train base-2 base $(from base-1) diffusion.noise_bias=6 train.max_steps=400 trai
 # shellcheck disable=SC2046
 train base-3 base $(from base-2) train.max_steps=2400 train.warmup_steps=30
 for component in unet text; do ship "$(newest base-3)/ema-$component.safetensors" "$component"; done
+
+# The scorers, whose scores are the rewards of training for a few steps.
+for kind in image video; do
+  train "$kind-scorer" "$kind-scorer"
+  ship "$(newest "$kind-scorer")/ema-${kind}_reward.safetensors" "${kind}_reward"
+done
