@@ -6,7 +6,7 @@ import hashlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -35,6 +35,8 @@ class HubServer:
     requests: list[tuple[str, str, str]] = field(default_factory=list)  # method, repo/path, Range
     tokens: list[str] = field(default_factory=list)
     before: Callable[[], object] = lambda: None  # called before a body is sent
+    holds: list[int] = field(default_factory=list)  # after how many bytes the next connections stand still
+    go_on: threading.Event = field(default_factory=threading.Event)
 
     def asked(self, method: str) -> list[str]:
         """Return the ranges of the requests of one kind."""
@@ -93,8 +95,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self, data: bytes, first: int) -> None:
         self.hub.before()
+        if self.hub.holds:
+            hold = self.hub.holds.pop(0)
+            self.wfile.write(data[first:hold])
+            self.wfile.flush()
+            self.hub.go_on.wait(60)
+            first = hold
         end = self.hub.cuts.pop(0) if self.hub.cuts else len(data)
-        self.wfile.write(data[first:end])
+        with suppress(ConnectionError):  # of a client that was killed
+            self.wfile.write(data[first:end])
         if end < len(data):
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_RDWR)
@@ -114,5 +123,6 @@ def serving(files: dict[str, bytes], **trouble: Any) -> Iterator[HubServer]:
         try:
             yield hub
         finally:
+            hub.go_on.set()
             server.shutdown()
             thread.join()

@@ -52,6 +52,12 @@ def complete_stage(ctx: typer.Context, incomplete: str) -> list[str]:
     return [stage.name for stage in model.stages if stage.name.startswith(incomplete)] if model else []
 
 
+def complete_published(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of published weights of the model named before."""
+    model = _model(ctx)
+    return [item.name for item in model.published if item.name.startswith(incomplete)] if model else []
+
+
 def complete_key(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete a config key of the model named before."""
     from videogen_cli.config import leaf_keys
@@ -69,6 +75,7 @@ Overrides = Annotated[
 ]
 Preset = Annotated[str | None, typer.Option("--preset", help="Start from this preset.", autocompletion=complete_preset)]
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="YAML file of config keys.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing; say what is missing.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be run, and stop.")]
 Json = Annotated[bool, typer.Option("--json", help="Results as JSON lines on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]

@@ -18,6 +18,7 @@ class Verbs(LazyGroup):
     verbs: ClassVar = {
         "infer": ("videogen_cli.cli.infer:infer", "Make videos from prompts."),
         "train": ("videogen_cli.cli.train:train", "Train one stage of a model, or go on with a run."),
+        "download": ("videogen_cli.cli.download:download", "Fetch published weights and convert them, once."),
         "convert": ("videogen_cli.cli.convert:convert", "Convert a published checkpoint, accounting for every key."),
         "eval": ("videogen_cli.cli.eval:GROUP", "Measure results and prove parity with the originals."),
         "validate": ("videogen_cli.cli.validate:validate", "Check a dataset, with a reason for every bad row."),

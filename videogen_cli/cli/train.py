@@ -37,6 +37,7 @@ def train(
     seed: common.Seed = None,
     output_dir: common.OutputDir = None,
     nproc: common.NumProcesses = 1,
+    offline: common.Offline = False,
     dry_run: common.DryRun = False,
     json: common.Json = False,
     debug: common.Debug = False,
@@ -54,6 +55,7 @@ def train(
         output_dir=output_dir,
         dry_run=dry_run,
         nproc=nproc,
+        offline=offline,
         stage=stage,
         resume=resume,
     )

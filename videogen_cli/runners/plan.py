@@ -10,6 +10,7 @@ from typing import Any
 
 from videogen_cli.config import Resolved, parse_overrides, set_dotted
 from videogen_cli.errors import UsageError, VgenError, did_you_mean
+from videogen_cli.files import size_text
 from videogen_cli.output import Output
 from videogen_cli.registry import ModelSpec, load_attr, model_names, resolve_config, spec
 from videogen_cli.runners.requests import InferRequest, Request, TrainRequest
@@ -25,11 +26,21 @@ class Plan:
     resolved: Resolved
     preset: str | None
     stage: str | None
+    offline: bool = False  # published weights are not fetched
 
     @property
     def config(self) -> Any:
         """The resolved config."""
         return self.resolved.config
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The components whose weights a run loads: what makes videos, or what a stage does not start afresh."""
+        if not self.stage:
+            return self.spec.sampling_components
+        stage = self.spec.stage(self.stage)
+        fresh = stage.trains if self.config.train.from_scratch else ()
+        return tuple(name for name in stage.components(self.config) if name not in fresh)
 
 
 def make_plan(request: Request, output: Output) -> Plan:
@@ -57,7 +68,7 @@ def make_plan(request: Request, output: Output) -> Plan:
     )
     if request.nproc < 1:
         raise UsageError(f"must be at least 1, not {request.nproc}", where="--nproc")
-    return Plan(model, resolved, preset, stage)
+    return Plan(model, resolved, preset, stage, request.offline)
 
 
 def _default_preset(model: ModelSpec, request: Request, output: Output) -> str | None:
@@ -148,7 +159,6 @@ def describe(plan: Plan, request: Request, verb: str) -> dict[str, Any]:
     sizes = component_sizes(plan, stage.components(plan.config) if stage else plan.spec.sampling_components)
     weights_bytes = sum(sizes.values()) * BYTES[device["dtype"]]
     trained = sum(sizes[name] for name in stage.trains) + factor_count(plan, stage.adapts) if stage else 0
-    fresh = stage.trains if stage and plan.config.train.from_scratch else ()
     estimate = {
         "params": sum(sizes.values()),
         "params_by_component": sizes,
@@ -173,22 +183,32 @@ def describe(plan: Plan, request: Request, verb: str) -> dict[str, Any]:
         "files": {
             "output_dir": str(request.output_dir or ""),
             "weights": dict(plan.config.weights),
-            "missing": missing_weights(plan, set(sizes) - set(fresh)),
+            "published": published_weights(plan),
+            "missing": missing_weights(plan),
         },
     }
 
 
-def missing_weights(plan: Plan, names: set[str]) -> list[str]:
-    """Return which of the components ``names`` have no weights file, or one that is not there."""
+def published_weights(plan: Plan) -> list[dict[str, Any]]:
+    """Return the published weights that a run loads, and whether they are here; makes no connection."""
+    from videogen_cli.runners import download
+    from videogen_cli.runners.session import weight_uris
+
+    return download.describe_all(weight_uris(plan, plan.loaded).values())
+
+
+def missing_weights(plan: Plan) -> list[str]:
+    """Return which components have no weights file, or one that is not there and will not be fetched."""
+    from videogen_cli.weights.published import is_published
     from videogen_cli.weights.store import locate
 
-    def is_there(uri: str | None) -> bool:
+    def is_there(uri: str) -> bool:
         try:
-            return bool(uri) and locate(uri).exists()
+            return bool(uri) and ((is_published(uri) and not plan.offline) or locate(uri).exists())
         except VgenError:
             return False
 
-    return [name for name in sorted(names) if not is_there(plan.config.weights.get(name))]
+    return [name for name in sorted(plan.loaded) if not is_there(plan.config.weights.get(name, ""))]
 
 
 def show_description(description: dict[str, Any], output: Output) -> None:
@@ -204,6 +224,9 @@ def show_description(description: dict[str, Any], output: Output) -> None:
     what = "weights, gradients, optimizer" if description["stage"] else "weights"
     rows += [(what, f"{description['estimate']['memory_bytes'] / 2**20:,.0f} MB")]
     rows += [(f"weights.{name}", path) for name, path in description["files"]["weights"].items()]
+    for item in description["files"]["published"]:
+        state = item["path"] or f"{item['state']}, {size_text(item['bytes'])} of {item['repo']}"
+        rows.append((item["weights"], state))
     output.table("Nothing was run. This is what would be:", ("", ""), rows)
     for note in device["notes"]:
         output.warn(note)

@@ -19,6 +19,7 @@ class Request:
     output_dir: Path | None = None
     dry_run: bool = False
     nproc: int = 1
+    offline: bool = False  # fetch nothing
 
 
 @dataclass

@@ -17,6 +17,7 @@ from videogen_cli.errors import WeightsError, did_you_mean
 from videogen_cli.files import sha256_file
 from videogen_cli.output import Output
 from videogen_cli.registry import AdapterSpec, ModelSpec, load_attr
+from videogen_cli.runners.download import prepare_weights
 from videogen_cli.runners.plan import Plan
 from videogen_cli.weights import open_checkpoint
 from videogen_cli.weights.finite import require_finite
@@ -46,7 +47,7 @@ class Session:
 def open_session(
     plan: Plan, output: Output, *, fresh: Iterable[str] = (), only: Iterable[str] | None = None, train: bool = False
 ) -> Session:
-    """Start the plan's device and build its components.
+    """Fetch published weights that are not here yet, start the plan's device, and build its components.
 
     Args:
         plan: what to run.
@@ -57,10 +58,12 @@ def open_session(
 
     Raises:
         WeightsError: a component has no weights, or a file is missing or does not fit.
+        NetworkError: published weights cannot be fetched.
         DeviceError: the device cannot be used.
     """
     fresh = set(fresh)
     names = [c.name for c in plan.spec.components if only is None or c.name in set(only)]
+    prepare_weights(weight_uris(plan, [name for name in names if name not in fresh]).values(), plan.offline, output)
     files = find_weights(plan, names, fresh)
     from videogen_cli.runtime import context
 

@@ -86,8 +86,7 @@ def open_hub(mirror: str | None = None, offline: bool = False) -> Hub:
     Raises:
         UsageError: the address is none.
     """
-    from huggingface_hub import constants
-
+    constants = _library().constants
     endpoint = (mirror or constants.ENDPOINT).rstrip("/")
     if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", endpoint):
         where = "--mirror" if mirror else "HF_ENDPOINT"
@@ -97,9 +96,7 @@ def open_hub(mirror: str | None = None, offline: bool = False) -> Hub:
 
 def cached(file: HubFile, hub: Hub) -> Path | None:
     """Return where the cache has a file; None where it does not. Nothing is verified."""
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(file.repo, file.path, cache_dir=hub.cache, revision=file.revision)
+    found = _library().try_to_load_from_cache(file.repo, file.path, cache_dir=hub.cache, revision=file.revision)
     return Path(found) if isinstance(found, str) else None
 
 
@@ -134,6 +131,16 @@ def fetch(file: HubFile, hub: Hub, output: Output) -> Fetched:
         return Fetched(_place(file, folder, blob, remote.commit), expected, remote.commit)
 
 
+def _library() -> Any:
+    """Return huggingface_hub, told to ask for files alone: it would get a list of coding agents, past any mirror."""
+    import huggingface_hub.constants
+    import huggingface_hub.errors
+    import huggingface_hub.utils
+
+    huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY = True
+    return huggingface_hub
+
+
 def _folder(repo: str, hub: Hub) -> Path:
     return hub.cache / f"models--{repo.replace('/', '--')}"
 
@@ -159,12 +166,11 @@ def _intact(file: HubFile, hub: Hub, output: Output) -> Fetched | None:
 
 def _ask(file: HubFile, hub: Hub, output: Output) -> _Remote:
     """Ask for a file's hash, size and commit."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
-
-    url = hf_hub_url(file.repo, file.path, revision=file.revision, endpoint=hub.endpoint)
+    library = _library()
+    url = library.hf_hub_url(file.repo, file.path, revision=file.revision, endpoint=hub.endpoint)
     for attempt in range(1, RETRIES + 2):
         try:
-            found = get_hf_file_metadata(url, endpoint=hub.endpoint)
+            found = library.get_hf_file_metadata(url, endpoint=hub.endpoint)
             break
         except _http_error() as error:
             if attempt > RETRIES or not _passes(error):
@@ -174,7 +180,7 @@ def _ask(file: HubFile, hub: Hub, output: Output) -> _Remote:
     if not etag:
         hint = "Check HF_ENDPOINT, --mirror, and whether a proxy answers in the hub's place."
         raise NetworkError(f"{hub.host} answers without a hash, as no hub does", where=str(file), hint=hint)
-    pinned = hf_hub_url(file.repo, file.path, revision=commit, endpoint=hub.endpoint)
+    pinned = library.hf_hub_url(file.repo, file.path, revision=commit, endpoint=hub.endpoint)
     return _Remote(pinned, etag, commit, found.size)
 
 
@@ -217,18 +223,16 @@ def _receive_all(file: HubFile, hub: Hub, remote: _Remote, part: Partial, bar: P
 
 def _receive(remote: _Remote, part: Partial, bar: Progress) -> None:
     """Take what one connection brings. A server that ignores ranges begins anew, and so does the part."""
-    from huggingface_hub import constants, get_session
-    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
-
-    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+    library = _library()
+    headers = {**library.utils.build_hf_headers(), "Accept-Encoding": "identity"}
     if part.have:
         headers["Range"] = f"bytes={part.have}-"
-    request: dict[str, Any] = {"headers": headers, "timeout": constants.HF_HUB_DOWNLOAD_TIMEOUT}
-    with get_session().stream("GET", remote.url, follow_redirects=True, **request) as response:
+    request: dict[str, Any] = {"headers": headers, "timeout": library.constants.HF_HUB_DOWNLOAD_TIMEOUT}
+    with library.get_session().stream("GET", remote.url, follow_redirects=True, **request) as response:
         if response.status_code == 416 and part.have:  # more is there than the server has
             part.restart()
             return
-        hf_raise_for_status(response)
+        library.utils.hf_raise_for_status(response)
         if part.have and not _goes_on(response, part.have):
             part.restart()
             bar.at(0, remote.size or 0)
@@ -262,9 +266,7 @@ def _place(file: HubFile, folder: Path, blob: Path, commit: str) -> Path:
 
 def _http_error() -> type[Exception]:
     """Return what all errors of the hub's HTTP library derive from: httpx's in huggingface_hub 1, httpx2's in 2."""
-    from huggingface_hub import errors
-
-    return vars(errors)["HTTPError"]
+    return _library().errors.HTTPError
 
 
 def _passes(error: Any) -> bool:
@@ -305,5 +307,6 @@ def _failure(error: Any, file: HubFile, hub: Hub, have: int, size: int | None) -
         hint = "It may have moved. Get it by other means, and give its path in the config, e.g. weights.unet=FILE."
         return NetworkError(f"{hub.host} has no such file at revision '{file.revision}'", where=str(file), hint=hint)
     there = f"{size_text(have)} of {size_text(size)}" if size else size_text(have)
-    hint = f"{there} is already there; run again to go on." if have else "Run again later."
+    other = "Check the network; HTTPS_PROXY names a proxy, HF_ENDPOINT another hub."
+    hint = f"{there} is already there; run again to go on." if have else other
     return NetworkError(f"cannot be fetched from {hub.host}: {_reason(error)}", where=str(file), hint=hint)

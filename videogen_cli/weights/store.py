@@ -7,6 +7,7 @@ from pathlib import Path
 
 from videogen_cli.errors import WeightsError, did_you_mean
 from videogen_cli.weights.names import plain
+from videogen_cli.weights.published import is_published, locate_published
 from videogen_cli.weights.readers import open_checkpoint
 from videogen_cli.weights.tensor import LazyTensor
 
@@ -19,11 +20,13 @@ def assets_dir() -> Path:
 
 
 def locate(uri: str) -> Path:
-    """Return the path that ``uri`` means: ``asset:NAME`` ships with vgen, anything else is a path.
+    """Return the path that ``uri`` means: ``asset:NAME`` ships with vgen, ``hub:MODEL/NAME`` was fetched, or a path.
 
     Raises:
         WeightsError: nothing is there.
     """
+    if is_published(uri):
+        return locate_published(uri)
     if not uri.startswith(ASSET):
         path = Path(uri).expanduser()
         if not path.exists() and not path.with_name(f"{path.name}.index.json").exists():

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from videogen_cli.config import DiffusionConfig, ModelConfig
 from videogen_cli.models.t2v_turbo.distill_config import DistillConfig, LoraConfig
+from videogen_cli.models.t2v_turbo.published import PUBLISHED
 from videogen_cli.nets.params.clip import CLIPTextParams, OpenCLIPParams
 from videogen_cli.nets.params.internvideo2 import InternVideo2Params
 from videogen_cli.nets.params.unet3d import UNet3DParams
@@ -28,7 +29,6 @@ class FewStepDiffusionConfig(DiffusionConfig):
 
 
 @dataclass
-@dataclass
 class MotionGuidanceConfig:
     """What a UNet with a motion condition is told (T2V-Turbo-v2; Ji4chenLi/t2v-turbo, T2VTurboVC2Pipeline)."""
 
@@ -36,6 +36,7 @@ class MotionGuidanceConfig:
     share: float = 0.5  # of the timesteps, the noisiest; at the others it is told 0
 
 
+@dataclass
 class AutoencoderLossConfig:
     """Weights of the autoencoder's training loss."""
 
@@ -64,8 +65,8 @@ class T2VTurboConfig(ModelConfig):
     image_reward: OpenCLIPParams = field(default_factory=OpenCLIPParams)
     video_reward: InternVideo2Params = field(default_factory=InternVideo2Params)
     diffusion: FewStepDiffusionConfig = field(default_factory=FewStepDiffusionConfig)
-    vae_loss: AutoencoderLossConfig = field(default_factory=AutoencoderLossConfig)
     motion_guidance: MotionGuidanceConfig = field(default_factory=MotionGuidanceConfig)
+    vae_loss: AutoencoderLossConfig = field(default_factory=AutoencoderLossConfig)
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
@@ -171,6 +172,9 @@ SPEC = ModelSpec(
             help="train the video-text reward on clips against captions, and true against degraded ones",
         ),
         _stage("distill", 0.0, 0.0, "distil the teacher into a student of a few steps, without rewards"),
+        _stage("1", 1.0, 0.0, "distil with the image-text reward"),
+        _stage("2", 0.0, 2.0, "distil with the video-text reward, from the factors of stage 1 (weights.lora)"),
+        _stage("all", 1.0, 2.0, "distil with both rewards at once"),
     ),
     checkpoints=(
         CheckpointSpec(
@@ -235,6 +239,7 @@ SPEC = ModelSpec(
             },
         ),
     ),
+    published=PUBLISHED,
     parity={
         **_functions("parity", _PARITY_COMPONENTS),
         **_functions("parity_modelscope", ("model.modelscope", "pipeline.modelscope")),

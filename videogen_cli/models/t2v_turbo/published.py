@@ -1,0 +1,100 @@
+"""Where the files that T2V-Turbo uses are published. Both READMEs link another InternVideo2 than all of their code."""
+
+from __future__ import annotations
+
+from videogen_cli.registry import PublishedFile
+
+PUBLISHED = (
+    PublishedFile(
+        "vc2",
+        "VideoCrafter/VideoCrafter2",
+        ("model.ckpt",),
+        size=7_404_400_000,
+        type="vc2",
+        help="the VideoCrafter2 teacher: UNet, autoencoder, text tower",
+    ),
+    PublishedFile(
+        "vc2-lora",
+        "jiachenli-ucsb/T2V-Turbo-VC2",
+        ("unet_lora.pt",),
+        size=468_900_000,
+        type="lora",
+        preset="vc2",
+        help="factors of VideoCrafter2's student",
+    ),
+    PublishedFile(
+        "vc2-merged",
+        "jiachenli-ucsb/T2V-Turbo-VC2-Merged",
+        ("t2v_turbo_vc2.pt",),
+        size=5_653_900_000,
+        type="vc2-unet",
+        preset="vc2",
+        help="VideoCrafter2's student, factors merged, with its own projection of the guidance scale",
+    ),
+    PublishedFile(
+        "v2",
+        "jiachenli-ucsb/T2V-Turbo-v2",
+        ("unet_mg.pt",),
+        size=5_655_100_000,
+        type="vc2-unet",
+        preset="v2",
+        help="T2V-Turbo-v2's UNet, with motion guidance",
+    ),
+    PublishedFile(
+        "v2-no-mg",
+        "jiachenli-ucsb/T2V-Turbo-v2-no-MG",
+        ("unet_no_mg.pt",),
+        size=5_653_900_000,
+        type="vc2-unet",
+        preset="v2-no-mg",
+        help="T2V-Turbo-v2's UNet without motion guidance",
+    ),
+    PublishedFile(
+        "ms",
+        "ali-vilab/text-to-video-ms-1.7b",
+        (
+            "unet/config.json",
+            "unet/diffusion_pytorch_model.safetensors",
+            "vae/config.json",
+            "vae/diffusion_pytorch_model.safetensors",
+            "text_encoder/config.json",
+            "text_encoder/model.safetensors",
+        ),
+        size=7_341_400_000,
+        type="ms",
+        help="the ModelScope teacher: UNet, autoencoder, text tower",
+    ),
+    PublishedFile(
+        "ms-lora",
+        "jiachenli-ucsb/T2V-Turbo-MS",
+        ("unet_lora.pt",),
+        size=234_300_000,
+        type="lora",
+        preset="ms",
+        help="factors of ModelScope's student",
+    ),
+    PublishedFile(
+        "hps",
+        "xswu/HPSv2",
+        ("HPS_v2.1_compressed.pt",),
+        size=1_972_500_000,
+        type="hps",
+        help="HPSv2.1, the image-text reward",
+    ),
+    PublishedFile(
+        "internvideo2",
+        "OpenGVLab/InternVideo2-Stage2_1B-224p-f4",
+        ("InternVideo2-stage2_1b-224p-f4.pt",),
+        size=2_820_600_000,
+        type="internvid",
+        beside=("bert-vocab",),
+        help="InternVideo2 stage 2, the video-text reward",
+    ),
+    PublishedFile(
+        "bert-vocab",
+        "google-bert/bert-large-uncased",
+        ("vocab.txt",),
+        size=231_508,
+        help="the words that the video-text reward reads",
+    ),
+)
