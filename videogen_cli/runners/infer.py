@@ -143,10 +143,10 @@ def _saved_latents(folder: str | Path) -> list[tuple[Job, Path]]:
     for number, line in enumerate(listing.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         try:
             record = json.loads(line) if line.strip() else {}
-            if "latents" in record:
+            if record.get("latents"):
                 job = Job(Path(record["file"]).stem, str(record["prompt"]), int(record["seed"]))
                 found.append((job, Path(folder) / record["latents"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             what = "is not what 'vgen infer --save-latents' writes"
             raise DataError(what, where=f"{listing}, line {number}") from error
     if not found:
