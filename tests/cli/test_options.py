@@ -6,13 +6,14 @@ import typer
 from videogen_cli.cli.eval import GROUP
 from videogen_cli.cli.main import app
 
-COMMON = "model overrides --preset --config -c --seed --output-dir --nproc --dry-run --json --debug"
+COMMON = "model overrides --preset --config -c --seed --output-dir --nproc --offline --dry-run --json --debug"
 OPTIONS = {
     "infer": f"{COMMON} --prompt --prompts-file --num-inference-steps --guidance-scale --num-frames --height --width"
     " --fps --num-videos --negative-prompt --input --save-latents --from-latents --format",
     "train": f"{COMMON} --stage --resume",
     "convert": "--type --source --target --check --dtype --model --component --params --preset --set --root --export"
     " --dry-run --json --debug",
+    "download": "model overrides --preset --stage --name --config -c --mirror --offline --dry-run --json --debug",
     "validate": "dataset --root --timeout --workers --json --debug",
     "ls": "--json --debug",
     "show": "model overrides --preset --stage --config -c --components --checkpoints --json --debug",
