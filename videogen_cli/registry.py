@@ -29,6 +29,7 @@ class ComponentSpec:
     build: str
     help: str = ""
     samples: bool = True  # whether making videos needs it; others only convert, and serve the stages that name them
+    files: tuple[str, ...] = ()  # config keys of files it needs beside its weights, such as its tokenizer's
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,6 @@ class PublishedFile:
     preset: str = ""  # whose sizes their networks have; "" = the model's defaults
     sha256: Mapping[str, str] = field(default_factory=dict)  # file -> what its bytes must have; else what the hub says
     revision: str = "main"
-    beside: tuple[str, ...] = ()  # names of others that are needed wherever this is
     help: str = ""
 
 

@@ -134,6 +134,13 @@ def test_offline_opens_no_connection_and_says_what_to_do(
             run_request(replace(REQUESTS[verb], offline=not environment), verb, Output())
 
 
+def test_nothing_is_fetched_when_another_file_is_missing(here: HubServer) -> None:
+    overrides = ["words=hub:hosted-colour/words", "weights.painter=mine.safetensors"]
+    with pytest.raises(WeightsError, match="there is no such file"):
+        run_request(replace(REQUESTS["infer"], overrides=overrides), "infer", Output())
+    assert not here.requests
+
+
 def test_a_dry_run_fetches_nothing_and_lists_what_would_be(here: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
     def planned(**options: Any) -> dict[str, Any]:
         run_request(replace(REQUESTS["infer"], dry_run=True, **options), "infer", Output(json=True))
@@ -145,7 +152,8 @@ def test_a_dry_run_fetches_nothing_and_lists_what_would_be(here: HubServer, caps
     assert (planned()["missing"], planned(offline=True)["missing"]) == ([], ["painter"])
     run_request(replace(REQUESTS["infer"], dry_run=True), "infer", Output())
     assert "hub:hosted-colour/painter  absent, 1.5 kB of someone/colours" in capsys.readouterr().out
-    assert planned(overrides=["weights.painter=mine.safetensors"])["published"] == []
+    mine = planned(overrides=["weights.painter=mine.safetensors", "words=mine.txt"])
+    assert mine["published"] == []
     assert not here.requests
     get(here, preset="published")
     capsys.readouterr()
@@ -223,7 +231,7 @@ def start(places: dict[str, str], server: HubServer, *command: str) -> subproces
     )
 
 
-DOWNLOAD = ("-m", "videogen_cli.cli.main", "download", "hosted-colour", "--name", "painter")
+DOWNLOAD = ("-m", "videogen_cli.cli.main", "download", *PUBLISHED)
 
 
 def test_killed_while_fetching_it_goes_on_where_it_was(
@@ -234,7 +242,7 @@ def test_killed_while_fetching_it_goes_on_where_it_was(
     kill_when(start(places, server, *DOWNLOAD), lambda: server.asked("GET") and list(parts.glob("*.incomplete")))
     arrived = sum(path.stat().st_size for path in parts.glob("*.incomplete"))
     server.requests.clear()
-    done = vgen(server, places, "download", "hosted-colour", "--name", "painter", cwd=tmp_path)
+    done = vgen(server, places, *DOWNLOAD[2:], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert server.asked("GET")[0] == (f"bytes={arrived}-" if arrived else "")
 
@@ -247,7 +255,8 @@ def test_killed_while_converting_it_converts_again_and_fetches_nothing(
         "whole = convert.run\n"
         "def killed(*arguments): whole(*arguments); os.kill(os.getpid(), signal.SIGKILL)\n"
         "convert.run = killed\n"
-        "from videogen_cli.cli.main import main; main(['download', 'hosted-colour', '--name', 'painter'])"
+        "from videogen_cli.cli.main import main\n"
+        f"main({list(DOWNLOAD[2:])})"
     )
     process = start(places, server, "-c", code)
     process.communicate(timeout=60)
@@ -255,9 +264,9 @@ def test_killed_while_converting_it_converts_again_and_fetches_nothing(
     left = list(root.glob(".painter-*.tmp/painter.safetensors"))
     assert process.returncode == -signal.SIGKILL and left, "a whole file that nobody may take for one"
     server.requests.clear()
-    done = vgen(server, places, "download", "hosted-colour", "--name", "painter", "--offline", cwd=tmp_path)
-    assert done.returncode == 4 and "words" in done.stderr, "only the words are missing"
-    done = vgen(server, places, "download", "hosted-colour", "--name", "painter", cwd=tmp_path)
+    done = vgen(server, places, *DOWNLOAD[2:], "--offline", cwd=tmp_path)
+    assert done.returncode == 4 and "hub:hosted-colour/words (" in done.stderr and "painter" not in done.stderr
+    done = vgen(server, places, *DOWNLOAD[2:], cwd=tmp_path)
     assert done.returncode == 0 and [name for _, name, _ in server.requests] == [f"{REPO}/words.txt"] * 2
     assert [path.name for path in root.rglob("*.safetensors")] == ["painter.safetensors"]
     assert not list(root.glob(".painter-*"))

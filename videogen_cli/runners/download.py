@@ -78,7 +78,7 @@ def run(request: DownloadRequest, output: Output) -> list[dict[str, Any]]:
 
 def _needed(request: DownloadRequest) -> list[str]:
     """Return where the weights are that making videos, or a stage of training, would load."""
-    from videogen_cli.runners.session import weight_uris
+    from videogen_cli.runners.session import needed_uris
 
     model = spec(request.model)
     stage = model.stage(request.stage) if request.stage else None
@@ -90,7 +90,7 @@ def _needed(request: DownloadRequest) -> list[str]:
         overrides=parse_overrides(request.overrides),
     )
     plan = Plan(model, resolved, request.preset, stage.name if stage else None)
-    return list(weight_uris(plan, plan.loaded).values())
+    return needed_uris(plan, plan.components, plan.loaded)
 
 
 def describe(item: Published, hub: Hub | None = None) -> dict[str, Any]:

@@ -34,13 +34,15 @@ class Plan:
         return self.resolved.config
 
     @property
+    def components(self) -> tuple[str, ...]:
+        """The components that a run needs: those that make videos, or the stage's."""
+        return self.spec.stage(self.stage).components(self.config) if self.stage else self.spec.sampling_components
+
+    @property
     def loaded(self) -> tuple[str, ...]:
-        """The components whose weights a run loads: what makes videos, or what a stage does not start afresh."""
-        if not self.stage:
-            return self.spec.sampling_components
-        stage = self.spec.stage(self.stage)
-        fresh = stage.trains if self.config.train.from_scratch else ()
-        return tuple(name for name in stage.components(self.config) if name not in fresh)
+        """The components whose weights a run loads: all but those that a stage starts afresh."""
+        fresh = self.spec.stage(self.stage).trains if self.stage and self.config.train.from_scratch else ()
+        return tuple(name for name in self.components if name not in fresh)
 
 
 def make_plan(request: Request, output: Output) -> Plan:
@@ -156,7 +158,7 @@ def describe(plan: Plan, request: Request, verb: str) -> dict[str, Any]:
         pipeline_type(plan).check(plan.config)
     stage = plan.spec.stage(plan.stage) if plan.stage else None
     device = context.plan(plan.config.device)
-    sizes = component_sizes(plan, stage.components(plan.config) if stage else plan.spec.sampling_components)
+    sizes = component_sizes(plan, plan.components)
     weights_bytes = sum(sizes.values()) * BYTES[device["dtype"]]
     trained = sum(sizes[name] for name in stage.trains) + factor_count(plan, stage.adapts) if stage else 0
     estimate = {
@@ -192,9 +194,9 @@ def describe(plan: Plan, request: Request, verb: str) -> dict[str, Any]:
 def published_weights(plan: Plan) -> list[dict[str, Any]]:
     """Return the published weights that a run loads, and whether they are here; makes no connection."""
     from videogen_cli.runners import download
-    from videogen_cli.runners.session import weight_uris
+    from videogen_cli.runners.session import needed_uris
 
-    return download.describe_all(weight_uris(plan, plan.loaded).values())
+    return download.describe_all(needed_uris(plan, plan.components, plan.loaded))
 
 
 def missing_weights(plan: Plan) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from videogen_cli.config import get_dotted
 from videogen_cli.data.cache import cache_key
 from videogen_cli.errors import WeightsError, did_you_mean
 from videogen_cli.files import sha256_file
@@ -21,6 +22,7 @@ from videogen_cli.runners.download import prepare_weights
 from videogen_cli.runners.plan import Plan
 from videogen_cli.weights import open_checkpoint
 from videogen_cli.weights.finite import require_finite
+from videogen_cli.weights.published import is_published
 from videogen_cli.weights.store import locate, open_component
 
 
@@ -63,8 +65,7 @@ def open_session(
     """
     fresh = set(fresh)
     names = [c.name for c in plan.spec.components if only is None or c.name in set(only)]
-    prepare_weights(weight_uris(plan, [name for name in names if name not in fresh]).values(), plan.offline, output)
-    files = find_weights(plan, names, fresh)
+    files = find_weights(plan, names, fresh, output)
     from videogen_cli.runtime import context
 
     with _hashing(files.values()) as digest:
@@ -100,11 +101,14 @@ def adapters_of(model: ModelSpec, components: Iterable[str]) -> list[AdapterSpec
     return [adapter for adapter in model.adapters if adapter.component in chosen]
 
 
-def find_weights(plan: Plan, names: Iterable[str], fresh: set[str]) -> dict[str, Path]:
+def find_weights(plan: Plan, names: Sequence[str], fresh: set[str], output: Output) -> dict[str, Path]:
     """Return the files of each component that is not ``fresh``, and of the adapters given for them; needs no device.
+
+    What is published and not here yet is fetched, once all other files are known to be there.
 
     Raises:
         WeightsError: weights are named for an unknown component, or a component that needs some has none.
+        NetworkError: published weights cannot be fetched.
     """
     needed = [name for name in names if name not in fresh]
     uris = weight_uris(plan, needed)
@@ -116,7 +120,9 @@ def find_weights(plan: Plan, names: Iterable[str], fresh: set[str]) -> dict[str,
                 where=plan.spec.name,
                 hint=f"{hint}{plan.spec.default_preset}.",
             )
-    return {name: locate(uri) for name, uri in uris.items()}
+    files = {name: locate(uri) for name, uri in uris.items() if not is_published(uri)}
+    prepare_weights(needed_uris(plan, names, needed), plan.offline, output)
+    return files | {name: locate(uri) for name, uri in uris.items() if name not in files}
 
 
 def weight_uris(plan: Plan, needed: Iterable[str]) -> dict[str, str]:
@@ -132,6 +138,12 @@ def weight_uris(plan: Plan, needed: Iterable[str]) -> dict[str, str]:
             raise WeightsError(f"{plan.spec.name} has no component '{name}'", where="weights", hint=hint)
     wanted = needed + [part for adapter in adapters_of(plan.spec, needed) for part in adapter.parts]
     return {name: uri for name in wanted if (uri := plan.config.weights.get(name))}
+
+
+def needed_uris(plan: Plan, names: Iterable[str], loaded: Iterable[str]) -> list[str]:
+    """Return where the weights of the components ``loaded`` are, and the files that ``names`` need beside weights."""
+    beside = [get_dotted(plan.config, key) for name in names for key in plan.spec.component(name).files]
+    return [*weight_uris(plan, loaded).values(), *beside]
 
 
 @contextmanager

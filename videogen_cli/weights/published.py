@@ -82,15 +82,8 @@ def find(uri: str) -> Published:
 
 
 def find_all(uris: Iterable[str]) -> list[Published]:
-    """Return what those of ``uris`` that name published weights are, each once, and what they need beside them."""
-    found: dict[str, Published] = {}
-    waiting = [uri for uri in uris if is_published(uri)]
-    while waiting:
-        item = find(waiting.pop(0))
-        if item.uri not in found:
-            found[item.uri] = item
-            waiting += [f"{HUB}{item.model.name}/{name}" for name in item.file.beside]
-    return list(found.values())
+    """Return what those of ``uris`` that name published weights are, each once."""
+    return [find(uri) for uri in dict.fromkeys(uris) if is_published(uri)]
 
 
 def ready(item: Published, hub: Hub | None = None) -> Path | None:

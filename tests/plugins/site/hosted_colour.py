@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,22 @@ def params(original: dict[str, Any]) -> dict[str, flat_colour.PainterParams]:
     return {"painter": flat_colour.PainterParams(**original.get("parts", original))}
 
 
+@dataclass
+class HostedColourConfig(flat_colour.FlatColourConfig):
+    """Also where the words are."""
+
+    words: str = "hub:hosted-colour/words"
+
+
 SPEC = replace(
     flat_colour.SPEC,
     name="hosted-colour",
     title="Hosted Colour",
+    config=HostedColourConfig,
+    components=(replace(flat_colour.SPEC.components[0], files=("words",)),),
     checkpoints=(CheckpointSpec("painter", ("painter",), "hosted_colour:KEYS", "hosted_colour:params"),),
     published=(
-        PublishedFile("painter", REPO, ("painter.pt",), 1500, "painter", preset="published", beside=("words",)),
+        PublishedFile("painter", REPO, ("painter.pt",), 1500, "painter", preset="published"),
         PublishedFile("folder", REPO, ("parts/config.json", "parts/model.safetensors"), 600, "painter"),
         PublishedFile("words", REPO, ("words.txt",), 21, help="the colours, used as they are"),
     ),

@@ -15,7 +15,7 @@ from videogen_cli.nets.params.clip import CLIPTextParams, OpenCLIPParams
 from videogen_cli.nets.params.internvideo2 import InternVideo2Params
 from videogen_cli.nets.params.unet3d import UNet3DParams
 from videogen_cli.nets.params.vae2d import AutoencoderKLParams
-from videogen_cli.registry import AdapterSpec, CheckpointSpec, ComponentSpec, ModelSpec, StageSpec
+from videogen_cli.registry import AdapterSpec, CheckpointSpec, ComponentSpec, ModelSpec, ScorerSpec, StageSpec
 
 
 @dataclass
@@ -136,6 +136,7 @@ SPEC = ModelSpec(
             "videogen_cli.nets.internvideo2:InternVideo2",
             "InternVideo2 stage 2, which scores videos in training",
             samples=False,
+            files=("video_tokenizer",),
         ),
     ),
     pipeline=f"{_HERE}.pipeline:T2VTurboPipeline",
@@ -238,6 +239,18 @@ SPEC = ModelSpec(
                 "which no published LoRA file holds"
             },
         ),
+    ),
+    scorers=(
+        ScorerSpec("hps", "image_reward", f"{_HERE}.video_scores:HpsScores", help="HPSv2.1, image-text"),
+        ScorerSpec(
+            "clip",
+            "image_reward",
+            f"{_HERE}.video_scores:ClipScores",
+            weights="clip",
+            help="OpenCLIP ViT-H-14, image-text",
+            hint="--preset vc2 scores by the published networks, fetched by 'vgen download t2v-turbo --name openclip'",
+        ),
+        ScorerSpec("video-text", "video_reward", f"{_HERE}.video_scores:VideoTextScores", help="InternVideo2 stage 2"),
     ),
     published=PUBLISHED,
     parity={

@@ -82,12 +82,19 @@ PUBLISHED = (
         help="HPSv2.1, the image-text reward",
     ),
     PublishedFile(
+        "openclip",
+        "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+        ("open_clip_pytorch_model.bin",),
+        size=3_944_500_000,
+        type="openclip",
+        help="OpenCLIP ViT-H-14 itself, for CLIP similarity",
+    ),
+    PublishedFile(
         "internvideo2",
         "OpenGVLab/InternVideo2-Stage2_1B-224p-f4",
         ("InternVideo2-stage2_1b-224p-f4.pt",),
         size=2_820_600_000,
         type="internvid",
-        beside=("bert-vocab",),
         help="InternVideo2 stage 2, the video-text reward",
     ),
     PublishedFile(
