@@ -40,3 +40,20 @@ def test_graphs_are_taken_from_disk_only_in_the_order_they_were_compiled(tmp_pat
     assert run(tmp_path, "3x2", "2x2") == written, "another order neither reads nor writes"
     assert run(tmp_path, "2x5", "2x2") == written, "other shapes neither"
     assert len(run(tmp_path, "2x2", "3x2", "3x7")) == 3, "a longer course is learnt"
+
+
+HALF = """
+import numpy as np
+from videogen_cli.config import DeviceConfig
+from videogen_cli.runtime import context, graphs
+context.start(DeviceConfig(threads=1, mode="pynative", compile_cache=False))
+import mindspore as ms
+for kind in (ms.float16, ms.bfloat16, ms.float32):
+    out = graphs.run(lambda x: x.astype(kind), (np.ones((2, 3), np.float32),))
+    assert out.dtype == np.float32 and (out == 1).all(), (kind, out)
+assert graphs.run(lambda x: x.astype(ms.int32), (np.ones(2, np.float32),)).dtype == np.int32
+"""
+
+
+def test_half_precision_reaches_the_host_as_float32():
+    subprocess.run([sys.executable, "-c", HALF], check=True, timeout=120)

@@ -1,7 +1,7 @@
 """Ascend's choice of operator: aclnn kernels through ``mindspore.mint``, and FlashAttentionScore.
 
 What the functions mean is said in :mod:`videogen_cli.runtime.functional`. Products, convolutions and attention run in
-the dtype of ``device.dtype``; norms, softmax and activations in the dtype that reaches them.
+the dtype of ``device.dtype``; group norms in float32; other norms, softmax and activations in what reaches them.
 Signatures follow the MindSpore 2.8 documentation of ``mindspore.mint`` and ``mindspore.ops.flash_attention_score``.
 """
 
@@ -100,9 +100,13 @@ def conv3d(
 
 
 def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float, silu: bool = False, frames: int = 1) -> Any:
-    """Use the aclnn kernel, which accumulates in float32."""
-    normed = _fn.group_norm(clips_of(x, frames), groups, weight.astype(x.dtype), bias.astype(x.dtype), eps)
-    return frames_of(_fn.silu(normed) if silu else normed, frames, x.shape)
+    """Use the aclnn kernel, in float32 whatever reaches it: a group may be of a million numbers.
+
+    The MindSpore port of T2V-Turbo keeps these norms in float32 too (``keep_gn_fp32``).
+    """
+    weight, bias = weight.astype(ms.float32), bias.astype(ms.float32)
+    normed = _fn.group_norm(clips_of(x, frames).astype(ms.float32), groups, weight, bias, eps)
+    return frames_of(_fn.silu(normed) if silu else normed, frames, x.shape).astype(x.dtype)
 
 
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float, shift: Any = None, scale: Any = None) -> Any:

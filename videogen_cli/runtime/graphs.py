@@ -77,7 +77,7 @@ def keep(*identity: Any) -> None:
 
 
 def run(cell: Callable[..., Any], arrays: tuple[np.ndarray, ...], *identity: Any) -> np.ndarray:
-    """Call a network on host arrays and bring its one output back.
+    """Call a network on host arrays and bring its one output back, as float32 where it computes in less.
 
     Args:
         cell: what to call; it must be the only one of its identity in this process.
@@ -88,9 +88,14 @@ def run(cell: Callable[..., Any], arrays: tuple[np.ndarray, ...], *identity: Any
 
     tensors = [Tensor(np.ascontiguousarray(array)) for array in arrays]
     if _cache is None:
-        return cell(*tensors).asnumpy()
+        return _widened(cell(*tensors).asnumpy())
     shapes = [(array.shape, str(array.dtype)) for array in arrays]
-    return _cache.run(cell, tensors, _digest([identity, shapes])).asnumpy()
+    return _widened(_cache.run(cell, tensors, _digest([identity, shapes])).asnumpy())
+
+
+def _widened(array: np.ndarray) -> np.ndarray:
+    """Return numbers of half precision as float32: sampling goes on with them on the host."""
+    return array.astype(np.float32) if array.itemsize == 2 else array
 
 
 def _digest(value: Any) -> str:
