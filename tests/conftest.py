@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks the real hub for anything
 HERE = Path(__file__).parent
 ROOTS = [Path(os.environ.get("VGEN_GOLDEN", "/nonexistent")), HERE.parents[1] / "shared" / "golden", HERE / "golden"]
 

@@ -66,3 +66,4 @@ def test_verbs_models_presets_stages_and_keys_complete(vgen):
     assert completions(vgen, "vgen infer t2v-turbo --preset v") == [n for n in presets if n.startswith("v")]
     assert completions(vgen, "vgen train t2v-turbo --stage ba") == ["base"]
     assert completions(vgen, "vgen infer t2v-turbo sample.num_f") == ["sample.num_frames="]
+    assert completions(vgen, "vgen download t2v-turbo --name vc2-l") == ["vc2-lora"]

@@ -67,6 +67,10 @@ def here(server: HubServer, places: dict[str, str], monkeypatch: pytest.MonkeyPa
     from huggingface_hub import constants
 
     monkeypatch.setenv("XDG_CACHE_HOME", places["XDG_CACHE_HOME"])
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", server.address)
+    template = f"{server.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", f"{places['HF_HOME']}/hub")
     monkeypatch.setattr(hub_module, "PAUSE", 0.0)
     monkeypatch.syspath_prepend(str(PLUGINS))
@@ -80,8 +84,8 @@ def forget_plugins() -> None:
     registry.spec.cache_clear()
 
 
-def get(server: HubServer, *names: str, **options: Any) -> list[dict[str, Any]]:
-    request = download.DownloadRequest("hosted-colour", names=list(names), mirror=server.address, **options)
+def get(*names: str, **options: Any) -> list[dict[str, Any]]:
+    request = download.DownloadRequest("hosted-colour", names=list(names), **options)
     return download.run(request, Output())
 
 
@@ -129,7 +133,7 @@ def test_offline_opens_no_connection_and_says_what_to_do(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(WeightsError, match="vgen download hosted-colour --name painter"):
         if verb == "download":
-            get(here, preset="published", offline=not environment)
+            get(preset="published", offline=not environment)
         else:
             run_request(replace(REQUESTS[verb], offline=not environment), verb, Output())
 
@@ -139,6 +143,14 @@ def test_nothing_is_fetched_when_another_file_is_missing(here: HubServer) -> Non
     with pytest.raises(WeightsError, match="there is no such file"):
         run_request(replace(REQUESTS["infer"], overrides=overrides), "infer", Output())
     assert not here.requests
+
+
+def test_several_processes_are_started_when_all_is_here(here: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    monkeypatch.setattr("videogen_cli.runtime.launch.launch", lambda *_: started.append(len(here.requests)) or 0)
+    with pytest.raises(SystemExit):
+        run_request(replace(REQUESTS["infer"], nproc=2), "infer", Output())
+    assert started == [4], "two files, each asked for and sent"
 
 
 def test_a_dry_run_fetches_nothing_and_lists_what_would_be(here: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,14 +167,14 @@ def test_a_dry_run_fetches_nothing_and_lists_what_would_be(here: HubServer, caps
     mine = planned(overrides=["weights.painter=mine.safetensors", "words=mine.txt"])
     assert mine["published"] == []
     assert not here.requests
-    get(here, preset="published")
+    get(preset="published")
     capsys.readouterr()
     painter = planned()["published"][0]
     assert painter["state"] == "ready" and Path(painter["path"]).is_file()
 
 
 def test_download_says_in_json_what_is_where(here: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
-    request = download.DownloadRequest("hosted-colour", preset="published", mirror=here.address)
+    request = download.DownloadRequest("hosted-colour", preset="published")
     download.run(request, Output(json=True))
     painter, words = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert (painter["name"], painter["state"]) == ("painter", "ready")
@@ -174,8 +186,8 @@ def test_a_folder_of_several_files_is_converted_without_its_neighbours(here: Hub
     here.files[f"{REPO}/parts/other.safetensors"] = here.files[f"{REPO}/parts/model.safetensors"]
     from videogen_cli.weights.hub import HubFile, fetch, open_hub
 
-    fetch(HubFile(REPO, "parts/other.safetensors"), open_hub(here.address), Output())  # as others might have
-    (record,) = get(here, "folder")
+    fetch(HubFile(REPO, "parts/other.safetensors"), open_hub(), Output())  # as others might have
+    (record,) = get("folder")
     tensors = open_checkpoint(record["path"]).tensors
     assert (tensors["painter.first"].numpy() == FIRST).all() and (tensors["painter.second"].numpy() == SECOND).all()
 
@@ -191,26 +203,26 @@ def test_other_weights_than_declared_are_refused_and_not_kept(here: HubServer, t
     other = {"first.weight": Tensor("0", FIRST[:2]), "second.weight": Tensor("1", SECOND[:, :2])}
     here.files[f"{REPO}/painter.pt"] = write_torch_zip(tmp_path / "other.pt", other).read_bytes()
     with pytest.raises(WeightsError, match="shape"):
-        get(here, "painter")
+        get("painter")
     assert not list((tmp_path / "cache" / "vgen" / "weights").rglob("*.safetensors"))
 
 
 def test_trouble_has_its_exit_code(here: HubServer) -> None:
     here.cuts = [10] * (hub_module.RETRIES + 1)
     with pytest.raises(NetworkError, match="run again to go on"):
-        get(here, "words")
+        get("words")
     here.wrong[f"{REPO}/painter.pt"] = b"\0" * len(here.files[f"{REPO}/painter.pt"])
     with pytest.raises(WeightsError, match="wrong bytes"):
-        get(here, "painter")
+        get("painter")
     with pytest.raises(VgenError, match="Did you mean"):
-        get(here, "paintre")
+        get("paintre")
 
 
 def test_room_for_both_is_asked_before_the_first_byte(here: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2500))
     with pytest.raises(DiskError, match=r"needs 3\.0 kB for what is fetched and made of it, and 2\.5 kB are free"):
-        get(here, "painter")
+        get("painter")
     assert not here.requests
 
 

@@ -30,6 +30,9 @@ def server() -> Iterator[HubServer]:
 
 @pytest.fixture
 def hub(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(module, "PAUSE", 0.0)
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     return Hub(server.address, tmp_path / "hub")

@@ -297,7 +297,10 @@ def _write(request: ConvertRequest, plan: _Plan, output: Output) -> dict[str, An
         "source": request.source.name,
         "vgen_version": videogen_cli.__version__,
     }
-    with _source_hash(plan.checkpoint) as digest, output.progress(f"Writing {request.target.name}", total) as bar:
+    with (
+        _source_hash(plan.checkpoint) as digest,
+        output.progress(f"Writing {request.target.name}", total, unit="bytes") as bar,
+    ):
         if request.target.suffix == ".ckpt":
             files = save_mindspore_ckpt(request.target, tensors, request.dtype, progress=bar.advance)
         else:

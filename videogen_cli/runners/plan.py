@@ -243,7 +243,11 @@ def run_request(request: Request, verb: str, output: Output) -> None:
         show_description(describe(plan, request, verb), output)
         return
     if request.nproc > 1 and "RANK_ID" not in os.environ:
+        from videogen_cli.runners.download import prepare_weights
+        from videogen_cli.runners.session import needed_uris
         from videogen_cli.runtime.launch import launch
 
+        # Before there are several: they give up on each other when one takes too long to start.
+        prepare_weights(needed_uris(plan, plan.components, plan.loaded), plan.offline, output)
         raise SystemExit(launch(sys.argv[1:], request.nproc))
     load_attr(f"videogen_cli.runners.{verb}:run")(request, plan, output)

@@ -67,6 +67,7 @@ def _about(model: ModelSpec, sizes: dict[str, int]) -> Iterator[str]:
     rows += [("stage", item.name, item.help) for item in model.stages]
     rows += [("input", item.name, f"{item.kind}; {item.help}") for item in model.inputs]
     rows += [("checkpoint", item.type, item.help) for item in model.checkpoints]
+    rows += [("published", f"hub:{model.name}/{item.name}", item.help) for item in model.published]
     for item in model.adapters:
         rows += [("adapter", item.name, f"weights.{item.name}, for the {item.component}; {item.help}")]
         rows += [("", name, f"weights.{name}; {text}") for name, text in item.beside.items()]
