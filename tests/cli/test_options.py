@@ -22,6 +22,8 @@ OPTIONS = {
 MEASUREMENTS = {
     "adherence": "folder --timeout --workers --json --debug",
     "parity": "folders --component --case --mode --json --debug",
+    "videos": "folders --model --preset --config -c --set --scorers --cards --vbench --timeout --workers --offline"
+    " --output-dir --json --debug",
 }
 
 

@@ -13,6 +13,8 @@ Examples:
 
   vgen eval adherence outputs/t2v-turbo/20260101-120000
 
+  vgen eval videos outputs/t2v-turbo/20260101-120000 --model t2v-turbo --preset tiny
+
   vgen eval parity tests/golden --json
 """
 
@@ -23,6 +25,7 @@ class EvalGroup(LazyGroup):
     verbs: ClassVar = {
         "adherence": ("videogen_cli.cli.eval_adherence:adherence", "Judge Moving Shapes videos against their prompts."),
         "parity": ("videogen_cli.cli.eval_parity:parity", "Compare networks with recordings of the originals."),
+        "videos": ("videogen_cli.cli.eval_videos:videos", "Measure videos, compare runs, and show them on a page."),
     }
 
 

@@ -78,8 +78,13 @@ def ssim(frames: np.ndarray, others: np.ndarray, window: Window | None = None, d
 
 def _local(values: np.ndarray, window: Window) -> np.ndarray:
     """Return the windowed means (n h' w' c) at all places where the window fits."""
-    for axis in (1, 2):
-        values = np.lib.stride_tricks.sliding_window_view(values, len(window.weights), axis) @ window.weights
+    for axis in (1, 2):  # sums of shifted slices: several times as fast as a view of all windows times the weights
+        along = np.moveaxis(values, axis, 0)
+        places = len(along) - len(window.weights) + 1
+        total = along[:places] * window.weights[0]
+        for shift, weight in enumerate(window.weights[1:], start=1):
+            total += along[shift : shift + places] * weight
+        values = np.moveaxis(total, 0, axis)
     return values
 
 
