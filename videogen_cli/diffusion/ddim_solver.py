@@ -27,17 +27,27 @@ class DDIMSolver:
         steps: how many timesteps; they end at the last of the schedule.
         scale: x0's rescaling by timestep (see :func:`dynamic_scale`), or None.
         eta: 0 is deterministic.
+        clean_end: whether the last step arrives at clean latents. The original's arrives at timestep 0, where some
+            noise is left (of deviation 0.03 in its schedule), which matters to latents that are small themselves.
     """
 
     def __init__(
-        self, schedule: NoiseSchedule, steps: int = 50, scale: np.ndarray | None = None, eta: float = 0.0
+        self,
+        schedule: NoiseSchedule,
+        steps: int = 50,
+        scale: np.ndarray | None = None,
+        eta: float = 0.0,
+        *,
+        clean_end: bool = False,
     ) -> None:
         self.schedule, self.eta = schedule, eta
         self.ratio = schedule.train_timesteps // steps
         self.timesteps = np.arange(1, steps + 1) * self.ratio - 1
         arrivals = np.concatenate([[0], self.timesteps[:-1]])
         self.alphas_cumprod = schedule.alphas_cumprod[self.timesteps]
-        self.alphas_cumprod_prev = schedule.alphas_cumprod[arrivals]
+        self.alphas_cumprod_prev = schedule.alphas_cumprod[arrivals].copy()
+        if clean_end:
+            self.alphas_cumprod_prev[0] = 1
         self.scale = None if scale is None else scale[self.timesteps]
         self.scale_prev = None if scale is None else scale[arrivals]
 

@@ -26,6 +26,11 @@ class TemporalConv(Cell):
         last = Conv3d(channels, channels, kernel, init=ZEROS)
         self.conv4 = Sequential(GroupNorm(groups, channels), SiLU(), Identity(), last)
 
+    def drop(self, masks: Any, rate: float) -> None:
+        """Drop elements before all convolutions but the first; ``masks`` is a ``nets.dropout.Masks``."""
+        for convolution in (self.conv2, self.conv3, self.conv4):
+            convolution.replace(2, masks.dropout(rate))
+
     def construct(self, x: Any) -> Any:
         """Map (b c f h w) to itself; its norms run over frames and pixels together."""
         return self.conv4(self.conv3(self.conv2(self.conv1(x))), x)

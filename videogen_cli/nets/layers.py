@@ -7,7 +7,7 @@ layers in a list, :class:`Sequential` and :class:`Identity` keep the published i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -278,19 +278,31 @@ class Sequential(Cell):
         super().__init__()
         for index, cell in enumerate(cells):
             setattr(self, str(index), cell)
-        steps: list[Any] = []
-        for cell in cells:
-            if isinstance(cell, SiLU) and steps and isinstance(steps[-1], GroupNorm):
-                steps[-1].silu = True
-            elif not isinstance(cell, Identity):
-                steps.append(cell)
-        self.steps = tuple(steps)
+        self.steps = _running(cells)
+
+    def replace(self, index: int, cell: Any) -> None:
+        """Put ``cell`` into the place of another one."""
+        cells = [getattr(self, name) for name, _ in self.name_cells().items()]
+        setattr(self, str(index), cell)
+        cells[index] = cell
+        self.steps = _running(cells)
 
     def construct(self, x: Any, residual: Any = None) -> Any:
         """Return the last cell's output; ``residual`` of its shape is added, by the cell itself."""
         for step in self.steps[:-1]:
             x = step(x)
         return self.steps[-1](x) if residual is None else self.steps[-1](x, residual)
+
+
+def _running(cells: Sequence[Any]) -> tuple[Any, ...]:
+    """Return what of ``cells`` runs: not those that only hold a place, nor activations that the norm before does."""
+    steps: list[Any] = []
+    for cell in cells:
+        if isinstance(cell, SiLU) and steps and isinstance(steps[-1], GroupNorm):
+            steps[-1].silu = True
+        elif not isinstance(cell, Identity):
+            steps.append(cell)
+    return tuple(steps)
 
 
 def timestep_frequencies(dim: int) -> np.ndarray:

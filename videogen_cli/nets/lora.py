@@ -48,6 +48,7 @@ class LowRank(Cell):
         self.scale, self.dims = scale, len(kernel)
         self.stride, self.padding = (layer.stride, layer.padding) if kernel else (1, ())
         self.repeat_frames = len(kernel) == 3 and layer.repeat_frames
+        self.dropout: Any = None  # see nets.dropout
         self.weight_shape, self.matrices = tuple(layer.weight.shape), ((out_size, r), (r, in_size * math.prod(kernel)))
         self.up = parameter((out_size, r, *(1 for _ in kernel)), ZEROS)
         self.down = parameter((r, in_size, *kernel), Init("normal", 1 / r))
@@ -61,7 +62,8 @@ class LowRank(Cell):
         else:
             low = F.conv3d(x, self.down, None, self.stride, self.padding, None, self.repeat_frames)
             out = F.conv3d(low, self.up)
-        return out * self.scale
+        out = out * self.scale
+        return out if self.dropout is None else self.dropout(out)
 
     def added_to(self, weight: Any) -> Any:
         """Return ``weight`` plus what makes the layer do the same, ``scale * up @ down``."""
@@ -90,3 +92,14 @@ def adapt(cell: Any, rank: int, scale: float = 1.0, *, merged: bool = False) -> 
             value.name = f"{name}.lora.{key}"  # MindSpore names parameters when cells are put together, which is over
         modules[name].lora, modules[name].beside = factors, not merged
     return names
+
+
+def drop_factors(cell: Any, masks: Any, rate: float) -> None:
+    """Let what the factors of an adapted network add be dropped at random, but for those of 3D convolutions.
+
+    ``masks`` is a :class:`videogen_cli.nets.dropout.Masks`. Upstream's wrappers have dropout on what comes out of
+    ``up`` for two of the three kinds of layers (Ji4chenLi/t2v-turbo, utils/lora.py).
+    """
+    for _, factors in cell.cells_and_names():
+        if isinstance(factors, LowRank) and factors.dims < 3:
+            factors.dropout = masks.dropout(rate)

@@ -98,7 +98,7 @@ if REAL:
 
     _matmul_tb = ops.MatMul(transpose_b=True)
 
-    relu, sin, cos, log, sqrt = ops.relu, ops.sin, ops.cos, ops.log, ops.sqrt
+    relu, sin, cos, log, sqrt, floor = ops.relu, ops.sin, ops.cos, ops.log, ops.sqrt, ops.floor
     where, maximum, stop_gradient, assign = ops.where, ops.maximum, ops.stop_gradient, ops.assign
 
     def chunk(x: Any, n: int, axis: int) -> Any:
@@ -132,6 +132,10 @@ if REAL:
     def arange(count: int) -> Any:
         """Return the int32 numbers 0 to ``count`` - 1."""
         return ops.arange(0, count, 1, dtype=ms.int32)
+
+    def whole(x: Any) -> Any:
+        """Return ``x`` as int64, in which products of int32 numbers do not overflow."""
+        return x.astype(ms.int64)
 
     def argmax(x: Any, axis: int) -> Any:
         """Return the int32 position of the largest value along ``axis``; the first of equal ones."""

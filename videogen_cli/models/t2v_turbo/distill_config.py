@@ -29,6 +29,7 @@ class DistillConfig:
     w_max: float = 15.0
     solver_steps: int = 50  # of the teacher
     topk: int = 20  # timesteps between the two places where the student must agree
+    clean_end: bool = False  # whether the solver ends at clean latents, not at timestep 0, where some noise is left
     timestep_scaling: float = 10.0
     dropout: float = 0.1  # in the student's temporal convolutions, while training
     cache_latents: bool = False  # encode every clip once, before training, instead of in each step

@@ -57,6 +57,7 @@ class StageLoss(Cell):
         std: what codes are then divided by.
         image_reward: an ``ImageRewardLoss``, or None.
         video_reward: a ``VideoRewardLoss``, or None.
+        drops: whether the student has dropout.
     """
 
     def __init__(
@@ -69,13 +70,14 @@ class StageLoss(Cell):
         std: np.ndarray,
         image_reward: Any = None,
         video_reward: Any = None,
+        drops: bool = False,
     ) -> None:
         super().__init__()
         self.source, self.text, self.agreement = source, text, agreement
         self.distils = isinstance(agreement, DistillationLoss)
         self.null_ids = constant(np.asarray(null_ids, np.int32)[None])
         self.mean, self.std = constant(np.asarray(mean, np.float32)), constant(np.asarray(std, np.float32))
-        self.image_reward, self.video_reward = image_reward, video_reward
+        self.image_reward, self.video_reward, self.drops = image_reward, video_reward, drops
 
     def construct(
         self,
@@ -89,6 +91,7 @@ class StageLoss(Cell):
         guidance: Any,
         ids: Any,
         fps: Any,
+        draws: Any,
         *judged: Any,
     ) -> Any:
         """Return the loss, and of what is on: the distillation loss, the image reward, the video reward.
@@ -104,6 +107,7 @@ class StageLoss(Cell):
             guidance: their embedding (b d).
             ids: the prompts' token ids (b l).
             fps: (b,).
+            draws: what dropout's masks follow from (2 k), see ``nets.dropout.Masks``.
             judged: for the image reward, which samples (s,) and which of their frames (n,) are judged, and the
                 samples' token ids (s k); for the video reward, samples, frames, the corner of the crop (2,), token
                 ids (s k), and 1 for tokens and 0 for padding (s k).
@@ -113,12 +117,15 @@ class StageLoss(Cell):
         noisy = row[2] * latents + row[3] * noise
         states: Any = F.stop_gradient(self.text(F.concat([ids, self.null_ids], 0)))
         context, null = states[:-1], F.broadcast_to(states[-1:], (ids.shape[0], *states.shape[1:]))
+        masks = (draws[0], draws[1]) if self.drops else (None, None)
         parts = ()
         if self.distils:
-            loss, predicted, _, _ = self.agreement(noisy, start, end, coefficients, w, guidance, context, null, fps)
+            loss, predicted, _, _ = self.agreement(
+                noisy, start, end, coefficients, w, guidance, context, null, fps, masks
+            )
             parts = (loss,)
         else:
-            predicted = self.agreement(noisy, start, row[:4], context, fps, guidance)
+            predicted = self.agreement(noisy, start, row[:4], context, fps, guidance, masks[0])
             loss = 0.0
         if self.image_reward is not None:
             chosen = F.take(predicted, judged[0], 0)

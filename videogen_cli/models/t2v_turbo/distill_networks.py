@@ -12,7 +12,9 @@ import numpy as np
 from videogen_cli.errors import UsageError
 from videogen_cli.models.t2v_turbo.student import LORA, open_factors
 from videogen_cli.models.t2v_turbo.weights import TIME_COND_PROJ
-from videogen_cli.nets.lora import adapt
+from videogen_cli.nets.blocks import TemporalConv
+from videogen_cli.nets.dropout import Masks
+from videogen_cli.nets.lora import adapt, drop_factors
 from videogen_cli.nets.unet3d import UNet3D
 from videogen_cli.runtime import module
 from videogen_cli.weights.lora import DOWN, UP, Lora
@@ -26,6 +28,7 @@ class Networks:
 
     student: Any
     teacher: Any
+    masks: Any = None  # of the student's dropout, where it has some
 
 
 def is_factor(parameter: str) -> bool:
@@ -60,7 +63,21 @@ def build(unet: Any, config: Any, files: Mapping[str, Path]) -> Networks:
         module.initialise(unet, config.seed, only=is_factor)
     teacher = module.build(UNet3D, replace(config.unet, time_cond_proj_dim=0))
     share_parameters(teacher, unet)
-    return Networks(unet, teacher)
+    return Networks(unet, teacher, _add_dropout(unet, config))
+
+
+def _add_dropout(student: Any, config: Any) -> Any:
+    """Add dropout to the factors and to the temporal convolutions; return where its masks come from, or None."""
+    if not config.lora.dropout and not config.distill.dropout:
+        return None
+    masks = Masks()
+    if config.lora.dropout:
+        drop_factors(student, masks, config.lora.dropout)
+    if config.distill.dropout:
+        for _, block in list(student.cells_and_names()):
+            if isinstance(block, TemporalConv):
+                block.drop(masks, config.distill.dropout)
+    return masks
 
 
 def _begin_with(student: Any, lora: Lora, config: Any, where: str) -> None:

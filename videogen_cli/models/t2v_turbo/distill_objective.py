@@ -21,6 +21,7 @@ from videogen_cli.models.t2v_turbo.distill_loss import CachedMoments, EncodedPix
 from videogen_cli.models.t2v_turbo.distillation import Consistency, DistillationLoss, DistillationPlan
 from videogen_cli.models.t2v_turbo.latents import cached_moments, sample_indices
 from videogen_cli.models.t2v_turbo.pipeline import T2VTurboPipeline, check
+from videogen_cli.nets.dropout import draw_masks
 from videogen_cli.nets.params.vae2d import downsample_factor
 from videogen_cli.train.objective import StageContext, Trainable
 
@@ -47,7 +48,7 @@ class DistillObjective:
         }
         self.pipeline = T2VTurboPipeline(config, cells)
         d = config.distill
-        solver = DDIMSolver(self.pipeline.schedule, d.solver_steps)
+        solver = DDIMSolver(self.pipeline.schedule, d.solver_steps, clean_end=d.clean_end)
         self.plan = DistillationPlan(self.pipeline.schedule, solver, d.topk, d.timestep_scaling)
         self.dataset = context.dataset()
         self.captions = [self.dataset.caption(index) for index in range(len(self.dataset))]
@@ -63,14 +64,17 @@ class DistillObjective:
 
     def _loss(self, cells: dict[str, Any]) -> Any:
         d, kind = self.config.distill, self.pipeline.schedule.prediction_type
+        student, masks = self.networks.student, self.networks.masks
         if d.loss == "none":
-            agreement: Any = Consistency(self.networks.student, kind)
+            agreement: Any = Consistency(student, kind, masks)
         else:
-            agreement = DistillationLoss(self.networks.student, self.networks.teacher, d.loss, d.huber_c, kind)
+            agreement = DistillationLoss(student, self.networks.teacher, d.loss, d.huber_c, kind, masks)
         source = CachedMoments() if d.cache_latents else EncodedPixels(cells["vae"], d.vae_encode_batch)
         null = self.pipeline.tokenizer.encode([""])[0]
         judges = {reward.name: reward.loss for reward in self.rewards}
-        return StageLoss(source, cells["text"], agreement, null, *self.pipeline.latent_statistics, **judges)
+        return StageLoss(
+            source, cells["text"], agreement, null, *self.pipeline.latent_statistics, drops=masks is not None, **judges
+        )
 
     def sample_ids(self, step: int, micro: int, rank: int) -> list[int]:
         """Return the dataset indices of a batch."""
@@ -81,7 +85,9 @@ class DistillObjective:
         draws = rng(self.config.seed, "distill", step, micro, rank)
         return self._batch(self.sample_ids(step, micro, rank), draws, key=step)
 
-    def _batch(self, indices: list[int], draws: np.random.Generator, key: int) -> tuple[np.ndarray, ...]:
+    def _batch(
+        self, indices: list[int], draws: np.random.Generator, key: int, drop: bool = True
+    ) -> tuple[np.ndarray, ...]:
         count, d = len(indices), self.config.distill
         shape = (count, *self._latent_shape)
         # One solver step from each of `count` equal parts of the schedule: the loss varies less between batches.
@@ -103,6 +109,7 @@ class DistillObjective:
             lcm.guidance_scale_embedding(w, self.config.unet.time_cond_proj_dim),
             self.pipeline.tokenizer.encode(told).astype(np.int32),
             np.full(count, self.config.sample.fps, np.float32),
+            np.stack([draw_masks(draws, drop), draw_masks(draws, drop)]),
             *(part for reward in self.rewards for part in reward.draw(told, draws)),
         )
 
@@ -123,12 +130,14 @@ class DistillObjective:
 
         draws = rng(self.config.seed, "distill-validation")
         indices = draws.integers(len(self.dataset), size=self.config.train.batch_size).tolist()
-        values = self.loss(*(Tensor(part) for part in self._batch(indices, draws, key=0)))
+        values = self.loss(*(Tensor(part) for part in self._batch(indices, draws, key=0, drop=False)))
         names = ("loss", *self.scalar_names)
         return {name: float(value.asnumpy()) for name, value in zip(names, values, strict=True)}
 
     def preview(self, folder: Path, step: int) -> list[Path]:
         """Sample a few fixed prompts with the student, side by side in one GIF."""
+        if self.networks.masks is not None:
+            self.networks.masks.stop()
         latents = self.pipeline.sample(PREVIEW_PROMPTS, range(len(PREVIEW_PROMPTS)))
         strip = np.concatenate(list(self.pipeline.decode(latents)), axis=2)
         return [write_video(folder / f"step-{step}.gif", strip, self.config.sample.fps, "gif")]

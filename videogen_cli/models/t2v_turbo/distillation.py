@@ -61,11 +61,13 @@ class DistillationPlan:
 class Consistency(Cell):
     """The student as a consistency function: noisy latents straight to clean ones."""
 
-    def __init__(self, unet: Any, prediction_type: str = "epsilon") -> None:
+    def __init__(self, unet: Any, prediction_type: str = "epsilon", masks: Any = None) -> None:
         super().__init__()
-        self.unet, self.prediction_type = unet, prediction_type
+        self.unet, self.prediction_type, self.masks = unet, prediction_type, masks
 
-    def construct(self, noisy: Any, timesteps: Any, coefficients: Any, context: Any, fps: Any, guidance: Any) -> Any:
+    def construct(
+        self, noisy: Any, timesteps: Any, coefficients: Any, context: Any, fps: Any, guidance: Any, draw: Any = None
+    ) -> Any:
         """Return clean latents, shaped like ``noisy``.
 
         Args:
@@ -75,7 +77,10 @@ class Consistency(Cell):
             context: text states (b l d).
             fps: (b,).
             guidance: embedding of the guidance scale (b d).
+            draw: what dropout's masks follow from, for a network that has some (``nets.dropout.Masks``).
         """
+        if draw is not None:
+            self.masks(draw)
         c_skip, c_out, alpha, sigma = coefficients
         prediction = self.unet(noisy, timesteps, context, fps, guidance)
         return c_skip * noisy + c_out * predict_x0(prediction, noisy, alpha, sigma, self.prediction_type)
@@ -119,18 +124,25 @@ class DistillationLoss(Cell):
         loss: ``huber`` or ``l2``.
         huber_c: where the Huber loss turns from square to linear.
         prediction_type: of both.
+        masks: of the student's dropout, or None.
 
     Raises:
         UsageError: an unknown loss.
     """
 
     def __init__(
-        self, student: Any, teacher: Any, loss: str = "huber", huber_c: float = 0.001, prediction_type: str = "epsilon"
+        self,
+        student: Any,
+        teacher: Any,
+        loss: str = "huber",
+        huber_c: float = 0.001,
+        prediction_type: str = "epsilon",
+        masks: Any = None,
     ) -> None:
         super().__init__()
         if loss not in LOSSES:
             raise UsageError(f"'{loss}' is not one of {', '.join(LOSSES)}", hint=did_you_mean(loss, LOSSES))
-        self.student = Consistency(student, prediction_type)
+        self.student = Consistency(student, prediction_type, masks)
         self.teacher = GuidedStep(teacher, prediction_type)
         self.by_square, self.huber_c = loss == "l2", huber_c
 
@@ -145,6 +157,7 @@ class DistillationLoss(Cell):
         context: Any,
         null_context: Any,
         fps: Any,
+        draws: Any = (None, None),
     ) -> Any:
         """Return the loss, the student's clean latents of ``noisy``, the teacher's step, and the target.
 
@@ -158,13 +171,15 @@ class DistillationLoss(Cell):
             context: text states (b l d).
             null_context: those of the empty prompt (b l d).
             fps: (b,) float.
+            draws: what dropout's masks follow from in the student's two calls, see ``Masks``.
         """
         row = rows_of(coefficients)
-        predicted = self.student(noisy, start, row[:4], context, fps, guidance)
         scales = w.reshape(-1, 1, 1, 1, 1)
         step = self.teacher(noisy, start, (*row[2:4], *row[8:]), scales, context, null_context, fps)
         step = F.stop_gradient(step)
-        target = F.stop_gradient(self.student(step, end, row[4:8], context, fps, guidance))
+        target = F.stop_gradient(self.student(step, end, row[4:8], context, fps, guidance, draws[1]))
+        # The call that is differentiated comes last: where backward computes blocks again, masks are still its own.
+        predicted = self.student(noisy, start, row[:4], context, fps, guidance, draws[0])
         loss = mse(predicted, target) if self.by_square else huber(predicted, target, self.huber_c)
         return loss, predicted, step, target
 
