@@ -76,10 +76,16 @@ class T2VTurboConfig(ModelConfig):
 
 
 _HERE = "videogen_cli.models.t2v_turbo"
-# The originals' settings; of the port's two stages each has one reward, on clips of 8 frames.
+# What all the originals' recipes share (Ji4chenLi/t2v-turbo, mindone's examples/t2v_turbo).
 _DISTILLED = {
     "data": {"drop_caption": 0.0},
-    "train": {"learning_rate": 1e-5, "clip_norm": 1.0, "max_steps": 10000, "warmup_steps": 500},
+    "train": {
+        "learning_rate": 1e-5,
+        "warmup_steps": 500,
+        "warmup_from_zero": True,
+        "clip_norm": 1.0,
+        "max_steps": 10000,
+    },
 }
 
 
