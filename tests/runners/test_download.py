@@ -202,8 +202,9 @@ def test_the_mirror_is_asked_instead(server: HubServer, places: dict[str, str], 
 def test_other_weights_than_declared_are_refused_and_not_kept(here: HubServer, tmp_path: Path) -> None:
     other = {"first.weight": Tensor("0", FIRST[:2]), "second.weight": Tensor("1", SECOND[:, :2])}
     here.files[f"{REPO}/painter.pt"] = write_torch_zip(tmp_path / "other.pt", other).read_bytes()
-    with pytest.raises(WeightsError, match="shape"):
+    with pytest.raises(WeightsError, match="shape") as caught:
         get("painter")
+    assert "hub:hosted-colour/painter (" in str(caught.value.where)
     assert not list((tmp_path / "cache" / "vgen" / "weights").rglob("*.safetensors"))
 
 

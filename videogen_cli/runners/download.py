@@ -177,7 +177,8 @@ def _convert(item: Published, found: Sequence[Fetched], output: Output) -> Path:
             model=item.model.name,
             preset=item.file.preset or None,
         )
-        convert.run(request, Output(debug=output.debug, quiet=True))
+        with _errors_at(item, found):
+            convert.run(request, Output(debug=output.debug, quiet=True))
         write_json(folder / RECORD, item.record(digests))
     output.info(f"converted to {target} in {time.monotonic() - began:.0f} s")
     return target / item.target
@@ -185,13 +186,26 @@ def _convert(item: Published, found: Sequence[Fetched], output: Output) -> Path:
 
 @contextmanager
 def _source(item: Published, found: Sequence[Fetched], root: Path, name: str) -> Iterator[Path]:
-    """Yield what to convert, the file or the folder of several, apart from what else is cached of the repository."""
+    """Yield what to convert: the file, or a folder of links to several and to nothing else of the repository."""
+    if len(found) == 1:
+        yield found[0].path
+        return
     with TemporaryDirectory(prefix=f".{name}.", dir=root) as folder:
         for path, one in zip(item.file.files, found, strict=True):
             link = Path(folder) / path
             link.parent.mkdir(parents=True, exist_ok=True)
             os.symlink(one.path.resolve(), link)
-        yield Path(folder, *item.file.files) if len(found) == 1 else Path(folder)
+        yield Path(folder)
+
+
+@contextmanager
+def _errors_at(item: Published, found: Sequence[Fetched]) -> Iterator[None]:
+    """Let errors name what was fetched, not the links to it."""
+    try:
+        yield
+    except WeightsError as error:
+        cached = found[0].path if len(found) == 1 else found[0].path.parents[item.file.files[0].count("/")]
+        raise WeightsError(error.what, where=f"{item.uri} ({cached})", hint=error.hint) from error
 
 
 def describe_all(uris: Iterable[str]) -> list[dict[str, Any]]:
