@@ -20,7 +20,7 @@ class HubServer:
 
     ``cuts``: after how many bytes of the file the next connections break. ``statuses``: what the next requests are
     answered instead, with headers. ``wrong``: bytes sent in place of the file's. ``said``: sizes announced in place of
-    the file's. ``deaf``: ranges are ignored. ``unnamed``: no hash is sent.
+    the file's. ``deaf``: ranges are ignored. ``unnamed``: no hash is sent. ``commit``: what is sent as such.
     """
 
     files: dict[str, bytes]
@@ -31,6 +31,8 @@ class HubServer:
     said: dict[str, int] = field(default_factory=dict)
     deaf: bool = False
     unnamed: bool = False
+    commit: str = COMMIT
+    moved: str = ""  # address that requests are sent on to, as the hub does with large files
     small: set[str] = field(default_factory=set)  # named by git's hash, as files outside LFS are
     requests: list[tuple[str, str, str]] = field(default_factory=list)  # method, repo/path, Range
     tokens: list[str] = field(default_factory=list)
@@ -79,7 +81,10 @@ class _Handler(BaseHTTPRequestHandler):
         data = hub.wrong.get(name, hub.files[name]) if body else hub.files[name]
         first = int(given.removeprefix("bytes=").partition("-")[0]) if given and not hub.deaf else 0
         total = hub.said.get(name, len(data))
-        named = {} if hub.unnamed else {"ETag": f'"{etag(hub, name)}"', "X-Repo-Commit": COMMIT}
+        named = {} if hub.unnamed else {"ETag": f'"{etag(hub, name)}"', "X-Repo-Commit": hub.commit}
+        if hub.moved:
+            linked = {"X-Linked-Etag": named.pop("ETag"), "X-Linked-Size": str(total), "ETag": '"of the link"'}
+            return self._head(302, {**named, **linked, "Location": hub.moved + self.path, "Content-Length": "0"})
         headers = {**named, "Content-Length": str(total - first), "Accept-Ranges": "bytes"}
         if first:
             headers["Content-Range"] = f"bytes {first}-{total - 1}/{total}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 import shutil
 import threading
 from collections.abc import Iterator
@@ -92,6 +93,17 @@ def test_a_hub_that_keeps_breaking_off_is_given_up_and_the_next_run_goes_on(serv
     server.requests.clear()
     assert fetch(FILE, hub, Output()).path.read_bytes() == DATA
     assert server.asked("GET") == ["bytes=150000-"] and not parts(hub)
+
+
+def test_a_connection_that_stands_still_is_given_up_for_another(
+    server: HubServer, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.5)
+    server.holds = [100_000]
+    assert fetch(FILE, hub, Output()).path.read_bytes() == DATA
+    assert server.asked("GET") == ["", "bytes=100000-"]
 
 
 def test_a_server_without_ranges_begins_anew(server: HubServer, hub: Hub) -> None:
@@ -197,6 +209,21 @@ def test_a_server_that_is_no_hub(server: HubServer, hub: Hub) -> None:
     assert fetch(HubFile(FILE.repo, FILE.path, sha256=SHA), hub, Output()).path.read_bytes() == DATA
 
 
+@pytest.mark.parametrize("commit", ["../../../evil", "/evil", ".."])
+def test_a_hub_that_names_other_folders_is_not_trusted(server: HubServer, hub: Hub, commit: str) -> None:
+    server.commit = commit
+    assert "as no hub does" in refusal(hub).what and not list(hub.cache.parent.rglob("evil"))
+
+
+def test_large_files_come_from_elsewhere_which_is_told_no_token(server: HubServer, hub: Hub) -> None:
+    with serving(server.files, cuts=[100_000], unnamed=True) as storage:
+        server.moved = storage.address
+        found = fetch(FILE, hub, Output())
+    assert found.path.read_bytes() == DATA and (found.digest, found.commit) == (SHA, COMMIT)
+    assert storage.asked("GET") == ["", "bytes=100000-"] and set(storage.tokens) == {""}
+    assert server.asked("GET") == ["", "bytes=100000-"] and set(server.tokens) == {"Bearer hf_secret"}
+
+
 def test_offline_asks_nobody(server: HubServer, hub: Hub) -> None:
     offline = Hub(hub.endpoint, hub.cache, offline=True)
     assert refusal(offline).code == ExitCode.WEIGHTS
@@ -213,6 +240,19 @@ def test_a_full_disk_is_noticed_before_anything_is_fetched(
     error = refusal(hub)
     assert isinstance(error, DiskError) and "needs 307 kB" in error.what and "300 kB are free" in error.what
     assert not server.asked("GET")
+
+
+def test_a_disk_that_fills_up_keeps_what_has_arrived(server: HubServer, hub: Hub) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, before[1]))
+    try:
+        error = refusal(hub)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert isinstance(error, DiskError) and "incomplete" in (error.where or "")
+    arrived = partial_bytes(FILE.repo, hub)
+    assert 0 < arrived <= 120_000 and fetch(FILE, hub, Output()).path.read_bytes() == DATA
+    assert server.asked("GET") == ["", f"bytes={arrived}-"]
 
 
 def test_of_several_that_want_a_file_one_fetches_it(server: HubServer, hub: Hub) -> None:

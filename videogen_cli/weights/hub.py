@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from videogen_cli.errors import NetworkError, UsageError, WeightsError
 from videogen_cli.files import disk_errors, exclusive, fsync_dir, require_space, size_text, write_text
@@ -27,6 +27,7 @@ RETRIES = 4  # attempts in a row that bring next to nothing
 PAUSE = 1.0  # seconds before the first of them; twice as long before each further one
 LONGEST_PAUSE = 60.0
 NEXT_TO_NOTHING = 1 << 20  # bytes
+_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 _PASSING = (408, 425, 429, 500, 502, 503, 504)  # status codes of trouble that passes
 
 
@@ -122,9 +123,8 @@ def fetch(file: HubFile, hub: Hub, output: Output) -> Fetched:
         hint = f"The hub has sha256 {remote.etag}, vgen knows {file.sha256}. Give a file that you trust by its path."
         raise WeightsError("is not the file that vgen knows", where=str(file), hint=hint)
     expected = file.sha256 or remote.etag
-    name = quote(expected, safe="")
     folder = _folder(file.repo, hub)
-    blob, lock = folder / "blobs" / name, hub.cache / ".locks" / folder.name / f"{name}.lock"
+    blob, lock = folder / "blobs" / expected, hub.cache / ".locks" / folder.name / f"{expected}.lock"
     with disk_errors(hub.cache), exclusive(lock, lambda: output.info(f"another process fetches {file}: waiting")):
         if not blob.exists():
             _fetch_blob(file, hub, remote, expected, blob, output)
@@ -177,7 +177,7 @@ def _ask(file: HubFile, hub: Hub, output: Output) -> _Remote:
                 raise _failure(error, file, hub, partial_bytes(file.repo, hub), None) from error
             _wait(attempt, error, lambda text: output.info(f"{hub.host}: {text}"))
     commit, etag = found.commit_hash or file.revision, found.etag or file.sha256
-    if not etag:
+    if not (_NAME.fullmatch(etag or "") and _NAME.fullmatch(commit)):  # they become names of files
         hint = "Check HF_ENDPOINT, --mirror, and whether a proxy answers in the hub's place."
         raise NetworkError(f"{hub.host} answers without a hash, as no hub does", where=str(file), hint=hint)
     pinned = library.hf_hub_url(file.repo, file.path, revision=commit, endpoint=hub.endpoint)
