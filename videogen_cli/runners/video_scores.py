@@ -98,7 +98,7 @@ def _missing(plan: Plan, spec: ScorerSpec) -> str:
 
     uri = plan.config.weights.get(spec.key)
     if not uri:
-        return f"there are no weights for {spec.key}; {spec.hint or f'give weights.{spec.key}=FILE'}"
+        return f"there are no weights for {spec.key}; {spec.hint or f'give --set weights.{spec.key}=FILE'}"
     if not uri.startswith(ASSET) and not is_published(uri):
         return ""
     try:
