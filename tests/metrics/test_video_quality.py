@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from videogen_cli.data import moving_shapes as world
 from videogen_cli.data.order import rng
@@ -78,6 +79,15 @@ def test_duplicates_are_counted():
     touched[1, 0, -1] = SAME
     touched[3, 0, -1] = SAME + 1
     assert measure(touched)["duplicates"] == pytest.approx(3 / 7)
+    assert measure(grey(10, 11, 12, 13))["duplicates"] == 0
+
+
+def test_a_textured_still_video_is_all_duplicates_in_a_file(tmp_path):
+    coarse = np.random.default_rng(0).integers(0, 256, (12, 18, 3), dtype=np.uint8)
+    still = np.asarray(Image.fromarray(coarse).resize((288, 192), Image.Resampling.BICUBIC))
+    frames = read_video(write_video(tmp_path / "a.mp4", np.stack([still] * 8))).frames
+    assert np.abs(np.diff(frames.astype(int), axis=0)).max() > 0  # the codec has touched it
+    assert measure(frames)["duplicates"] == 1
 
 
 def test_duplicates_are_found_in_files(tmp_path):

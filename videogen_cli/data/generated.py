@@ -54,7 +54,8 @@ def list_videos(folder: Path) -> tuple[list[Candidate], list[BadRow]]:
     listing = folder / RESULTS
     if not listing.is_file():
         if folder.is_dir() and not list(folder.glob("*.csv")):
-            raise DataError(f"holds neither {RESULTS} nor a CSV of videos and captions", where=str(folder))
+            what = f"holds neither {RESULTS} nor a CSV of videos and captions"
+            raise DataError(what, where=str(folder), hint="A CSV has the columns video and caption.")
         rows, bad = read_rows(find_csv(folder))
         return [Candidate(row.video, row.caption) for row in rows], bad
     found = []
@@ -75,12 +76,14 @@ def read_candidate(candidate: Candidate, timeout: float) -> Clip:
     """Return all frames of a video; a png's strip is cut, and a rate that the list tells goes before the file's.
 
     Raises:
-        DataError: as for :func:`videogen_cli.data.video.read_video`.
+        DataError: as for :func:`videogen_cli.data.video.read_video`, or the file is an array with nothing in it.
     """
     clip = read_video(candidate.file, timeout=timeout)
     strip, count = clip.frames, candidate.frames
     if candidate.file.suffix == ".png" and count and strip.shape[2] % count == 0:
         clip = replace(clip, frames=strip_to_frames(strip[0], count), width=strip.shape[2] // count, total=count)
+    if 0 in clip.frames.shape:
+        raise DataError("holds no frames", where=str(candidate.file))
     return replace(clip, fps=candidate.fps or clip.fps)
 
 
@@ -92,6 +95,6 @@ def _candidate(folder: Path, record: dict[str, Any]) -> Candidate:
         folder / file,
         prompt.encode("utf-8", "replace").decode(),
         int(record.get("frames") or 0),
-        seed if isinstance(seed, int) else None,
+        seed if type(seed) is int else None,
         float(fps) if isinstance(fps, int | float) and fps > 0 else 0.0,
     )

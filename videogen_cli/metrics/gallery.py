@@ -194,6 +194,8 @@ def _gallery(
         note = f"{len(cards)} of {report['cards']} shown" if name == "rest" and report["cards"] > len(cards) else ""
         section = element("section", element("h2", title, element("small")), id=name)
         section.append(element("div.grid", *shown))
+        if not part:
+            section.set("hidden", "")
         if note:
             section.append(element("p.note", note))
         sections.append(section)

@@ -19,6 +19,7 @@ from videogen_cli.registry import ScorerSpec
 from videogen_cli.runners.requests import Request
 from videogen_cli.runners.video_report import write_report
 from videogen_cli.runners.video_scores import Scored, choose, score_videos
+from videogen_cli.weights.names import plain
 
 if TYPE_CHECKING:
     from videogen_cli.output import Output
@@ -222,7 +223,7 @@ def _show(output: Output, report: dict[str, Any], measures: Sequence[Measure], f
     if failures:
         output.warn(f"{len(failures)} of {sum(run['videos'] for run in runs)} videos cannot be read:")
         for name, failure in failures[:SHOWN]:
-            output.info(f"  {name}/{failure['file']}: {failure['reason']}")
+            output.info(f"  {plain(name)}/{plain(failure['file'])}: {plain(failure['reason'])}")
         if len(failures) > SHOWN:
             output.info(f"  ... and {len(failures) - SHOWN} more, in {files['report']}")
     output.summary(f"{sum(run['readable'] for run in runs)} videos measured", files.items())
