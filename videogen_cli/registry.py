@@ -111,7 +111,7 @@ class PublishedFile:
 
     name: str
     repo: str  # owner/name
-    files: tuple[str, ...]  # paths in the repository; several are converted as the folder they lie in
+    files: tuple[str, ...]  # paths in the repository; several are converted as the folder that holds them all
     size: int  # bytes of all files, or nearly
     type: str = ""  # the checkpoint type whose key map reads them; "" = used as they are
     preset: str = ""  # whose sizes their networks have; "" = the model's defaults

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hub_server import HubServer, serving
+from hub_server import HubServer, serving, stand_in
 from made_files import Tensor, write_safetensors, write_torch_zip
 from vgen_process import PLUGINS, Finished, run_vgen
 
@@ -28,6 +28,7 @@ from videogen_cli.runners.plan import run_request
 from videogen_cli.runners.requests import InferRequest, TrainRequest
 from videogen_cli.weights import hub as hub_module
 from videogen_cli.weights import open_checkpoint
+from videogen_cli.weights.store import locate
 
 REPO = "someone/colours"
 FIRST = np.linspace(-1, 1, 20, dtype=np.float32).reshape(5, 4)
@@ -62,17 +63,9 @@ def places(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def here(server: HubServer, places: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+def here(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     """Let this process be such a machine, with the plugin installed."""
-    from huggingface_hub import constants
-
-    monkeypatch.setenv("XDG_CACHE_HOME", places["XDG_CACHE_HOME"])
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "ENDPOINT", server.address)
-    template = f"{server.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", f"{places['HF_HOME']}/hub")
-    monkeypatch.setattr(hub_module, "PAUSE", 0.0)
+    stand_in(server, tmp_path, monkeypatch)
     monkeypatch.syspath_prepend(str(PLUGINS))
     forget_plugins()
     yield server
@@ -180,6 +173,7 @@ def test_download_says_in_json_what_is_where(here: HubServer, capsys: pytest.Cap
     assert (painter["name"], painter["state"]) == ("painter", "ready")
     assert {*open_checkpoint(painter["path"]).tensors} == {"painter.first", "painter.second"}
     assert Path(words["path"]).read_bytes() == here.files[f"{REPO}/words.txt"]
+    assert locate("hub:hosted-colour/words") == Path(words["path"])
 
 
 def test_a_folder_of_several_files_is_converted_without_its_neighbours(here: HubServer) -> None:

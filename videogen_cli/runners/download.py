@@ -195,7 +195,7 @@ def _source(item: Published, found: Sequence[Fetched], root: Path, name: str) ->
             link = Path(folder) / path
             link.parent.mkdir(parents=True, exist_ok=True)
             os.symlink(one.path.resolve(), link)
-        yield Path(folder)
+        yield Path(folder, os.path.commonpath([os.path.dirname(path) for path in item.file.files]))
 
 
 @contextmanager

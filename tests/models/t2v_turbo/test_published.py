@@ -4,11 +4,13 @@ import gzip
 import json
 
 import pytest
+from hub_server import serving, stand_in
 
 from videogen_cli.output import Output
 from videogen_cli.registry import spec
 from videogen_cli.runners import download
 from videogen_cli.runners.convert import ConvertRequest, run
+from videogen_cli.weights import open_checkpoint
 from videogen_cli.weights.published import find
 
 # Name -> its list of keys, and how many of them are used.
@@ -39,6 +41,25 @@ def test_every_key_is_accounted_for_without_the_originals_config(name, manifest_
     assert account["ok"] and account["used"] == used
 
 
+def test_modelscopes_folder_is_fetched_and_converted_by_the_sizes_in_it(golden_path, tmp_path, monkeypatch):
+    folder = golden_path("t2v-turbo/ms-folder") / "text-to-video-ms"
+    item = find("hub:t2v-turbo/ms").file
+    files = {f"{item.repo}/{path}": (folder / path).read_bytes() for path in item.files}
+    with serving(files, small={name for name in files if name.endswith(".json")}) as server:
+        stand_in(server, tmp_path, monkeypatch)
+        (record,) = download.run(download.DownloadRequest("t2v-turbo", names=["ms"]), Output(quiet=True))
+    original = open_checkpoint(folder).tensors
+    converted = open_checkpoint(record["path"])
+    assert converted.metadata["component"] == "unet,vae,text"
+    key = "unet.conv_in.weight"
+    assert any(
+        tensor.shape == original[key].shape and (tensor.numpy() == original[key].numpy()).all()
+        for name, tensor in converted.tensors.items()
+        if name.startswith("unet.")
+    )
+    assert sum(t.size for t in converted.tensors.values()) == sum(t.size for t in original.values())
+
+
 def needs(*arguments, **options):
     request = download.DownloadRequest("t2v-turbo", preset=arguments[0], **options, dry_run=True)
     return [record["name"] for record in download.run(request, Output(quiet=True))]
@@ -49,8 +70,10 @@ def test_a_preset_needs_what_makes_videos_and_a_stage_what_it_trains_on(teacher)
     assert needs(teacher) == [teacher, f"{teacher}-lora"]
     assert needs(teacher, stage="distill") == [teacher]
     assert needs(teacher, stage="vae") == []
-    rewards = ["distill.image_reward_scale=1", "distill.video_reward_scale=2"]
-    assert needs(teacher, stage="distill", overrides=rewards) == [teacher, "hps", "internvideo2", "bert-vocab"]
+    assert needs(teacher, stage="1") == [teacher, "hps"]
+    assert needs(teacher, stage="2") == [teacher, "internvideo2", "bert-vocab"]
+    assert needs(teacher, stage="all") == [teacher, "hps", "internvideo2", "bert-vocab"]
+    assert needs(teacher, stage="all", overrides=["distill.video_reward_scale=0"]) == [teacher, "hps"]
 
 
 def test_a_given_file_is_not_fetched():

@@ -16,8 +16,6 @@ KEYS = KeyMap(
     (
         rename("first.weight", "painter.first"),
         rename("second.weight", "painter.second"),
-        rename("parts.first.weight", "painter.first"),
-        rename("parts.second.weight", "painter.second"),
         ignore("steps", "how long it was trained"),
     )
 )
@@ -25,7 +23,7 @@ KEYS = KeyMap(
 
 def params(original: dict[str, Any]) -> dict[str, flat_colour.PainterParams]:
     """Return the sizes that a config.json names."""
-    return {"painter": flat_colour.PainterParams(**original.get("parts", original))}
+    return {"painter": flat_colour.PainterParams(**original)}
 
 
 @dataclass
@@ -44,7 +42,9 @@ SPEC = replace(
     checkpoints=(CheckpointSpec("painter", ("painter",), "hosted_colour:KEYS", "hosted_colour:params"),),
     published=(
         PublishedFile("painter", REPO, ("painter.pt",), 1500, "painter", preset="published"),
-        PublishedFile("folder", REPO, ("parts/config.json", "parts/model.safetensors"), 600, "painter"),
+        PublishedFile(
+            "folder", REPO, ("parts/config.json", "parts/model.safetensors"), 600, "painter", preset="published"
+        ),
         PublishedFile("words", REPO, ("words.txt",), 21, help="the colours, used as they are"),
     ),
     presets_dir=Path(__file__).with_name("hosted_colour_presets"),
