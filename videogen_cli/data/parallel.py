@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,3 +32,26 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int) ->
             yield ahead.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def in_background(limit: int) -> Iterator[Callable[..., None]]:
+    """Yield ``submit(function, *arguments)``, which has calls made by one other thread, in order.
+
+    At most ``limit`` calls wait; then ``submit`` waits. What one raises is raised by a later ``submit``, or at the end,
+    when all calls have been made.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="vgen-background")
+    waiting: deque[Future[Any]] = deque()
+
+    def submit(function: Callable[..., Any], *arguments: Any) -> None:
+        while len(waiting) >= limit or (waiting and waiting[0].done()):
+            waiting.popleft().result()
+        waiting.append(pool.submit(function, *arguments))
+
+    try:
+        yield submit
+        while waiting:
+            waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True)

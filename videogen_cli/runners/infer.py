@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from videogen_cli.config import config_hash
+from videogen_cli.data.parallel import in_background
 from videogen_cli.data.video import write_video
 from videogen_cli.errors import DataError, NonFiniteError
 from videogen_cli.files import disk_errors, write_text
@@ -20,6 +21,8 @@ from videogen_cli.runners.plan import Plan, pipeline_type
 from videogen_cli.runners.prompts import Prompt, read_prompts
 from videogen_cli.runners.requests import InferRequest
 from videogen_cli.runners.session import Session, config_yaml, default_output_dir, open_session
+
+PENDING = 4  # videos that may wait to be written while others are sampled
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def run(request: InferRequest, plan: Plan, output: Output) -> list[dict[str, Any
         _warn_truncated(jobs, pipeline, output)
     write_text(folder / "results.jsonl", "")
     writer = ResultWriter(folder, plan.config, session.weights, output)
-    with output.progress(f"{plan.spec.name}: sampling", len(jobs)) as progress:
+    with output.progress(f"{plan.spec.name}: sampling", len(jobs)) as progress, in_background(PENDING) as submit:
         for batch, latents, seconds in _latents(jobs, saved, pipeline, plan.config, progress):
             _require_finite(latents, batch)
             for job, latent in zip(batch, latents, strict=True):
@@ -61,7 +64,7 @@ def run(request: InferRequest, plan: Plan, output: Output) -> list[dict[str, Any
                 if request.save_latents:
                     writer.save_latents(job, latent)
                 frames = pipeline.decode(latent[None])[0]
-                writer.write(job, frames, seconds / len(batch) + time.perf_counter() - began)
+                submit(writer.write, job, frames, seconds / len(batch) + time.perf_counter() - began)
                 progress.advance(1)
     output.summary(f"{len(jobs)} video{'s' * (len(jobs) != 1)}", writer.summary_rows())
     return writer.records
