@@ -149,6 +149,14 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(
     assert "is damaged" in capsys.readouterr().err and len(server.asked("GET")) == 2
 
 
+def test_a_damaged_file_of_another_revision_is_fetched_again(server: HubServer, hub: Hub) -> None:
+    fetch(FILE, hub, Output()).path.resolve().write_bytes(DATA[:1000])
+    server.commit = "f" * 40
+    other = HubFile(FILE.repo, FILE.path, revision="v2")
+    assert fetch(other, hub, Output()).path.read_bytes() == DATA
+    assert fetch(FILE, hub, Output()).path.read_bytes() == DATA and len(server.asked("GET")) == 2
+
+
 def test_small_files_have_gits_hash(server: HubServer, hub: Hub) -> None:
     server.small.add(NAME)
     assert fetch(FILE, hub, Output()).digest == etag(server, NAME)

@@ -126,13 +126,13 @@ def fetch(file: HubFile, hub: Hub, output: Output) -> Fetched:
     folder = _folder(file.repo, hub)
     blob, lock = folder / "blobs" / expected, hub.cache / ".locks" / folder.name / f"{expected}.lock"
     with disk_errors(hub.cache), exclusive(lock, lambda: output.info(f"another process fetches {file}: waiting")):
-        if not blob.exists():
+        if not _is_right(blob, expected, output):  # there for another revision, or since another process fetched it
             _fetch_blob(file, hub, remote, expected, blob, output)
         return Fetched(_place(file, folder, blob, remote.commit), expected, remote.commit)
 
 
 def _library() -> Any:
-    """Return huggingface_hub, told to ask for files alone: it would get a list of coding agents, past any mirror."""
+    """Return huggingface_hub, told to ask for files alone: its telemetry asks the public hub, past any mirror."""
     import huggingface_hub.constants
     import huggingface_hub.errors
     import huggingface_hub.utils
@@ -143,6 +143,11 @@ def _library() -> Any:
 
 def _folder(repo: str, hub: Hub) -> Path:
     return hub.cache / f"models--{repo.replace('/', '--')}"
+
+
+def _is_right(blob: Path, expected: str, output: Output) -> bool:
+    """Tell whether a file is there and has the hash it is named by, if that is a hash."""
+    return blob.exists() and (digest_for(expected, 0) is None or file_digest(blob, expected, output) == expected)
 
 
 def _intact(file: HubFile, hub: Hub, output: Output) -> Fetched | None:
