@@ -53,3 +53,9 @@ def test_saved_latents_decode_to_the_same_video(videos, tmp_path):
     again = np.load((tmp_path / records[0]["file"]).with_suffix(".npy"))
     first = read_video(folder / records[0]["file"]).frames
     assert np.abs(again.astype(int) - first.astype(int)).mean() < 4, "the mp4 is a lossy copy"
+
+
+def test_every_network_is_compiled_once(videos):
+    folder, _, _ = videos
+    compiled = [json.loads(path.read_text()) for path in folder.rglob("graphs.json")]
+    assert max(map(len, compiled)) == 3, "text tower, UNet, decoder"

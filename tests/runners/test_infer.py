@@ -69,12 +69,13 @@ def test_a_video_is_that_of_its_seed_in_whatever_batch_it_was_made(world, made):
 
 def test_kept_latents_decode_to_the_same_frames_in_other_batches(world, made):
     folder, again = world.folder / "made", world.folder / "again"
-    options = ("--format", "npy", "sample.decode_batch=2", "--output-dir", str(again))
+    options = ("--format", "npy", "sample.decode_batch=2", "weights.unet=gone", "--output-dir", str(again))
     records = command(world, "--from-latents", str(folder), *options)
     assert [(record["file"], record["seed"]) for record in records] == [(r["file"], r["seed"]) for r in made]
     for record in records:
         first, second = (np.load(place / record["file"]).astype(int) for place in (folder, again))
         assert np.abs(first - second).max() <= 1
+        assert set(record["weights"]) == {"vae"}, "nothing else is loaded, or missed"
 
 
 @pytest.mark.parametrize("line", ["no json", "[1]", '{"latents": "a.npy"}', '{"latents": 1, "file": "a.mp4"}'])

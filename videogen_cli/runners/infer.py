@@ -48,7 +48,8 @@ def run(request: InferRequest, plan: Plan, output: Output) -> list[dict[str, Any
     saved = _saved_latents(request.from_latents) if request.from_latents else None
     jobs = [job for job, _ in saved] if saved else _jobs(read_prompts(request), plan.config)
     folder = Path(request.output_dir) if request.output_dir else default_output_dir(plan.spec.name)
-    session = open_session(plan, output, only=plan.spec.sampling_components)
+    needed = getattr(kind, "decoding_components", None) if saved else None
+    session = open_session(plan, output, only=needed or plan.spec.sampling_components)
     write_text(folder / "config.yaml", config_yaml(plan.config))
     pipeline = kind(plan.config, session.cells)
     _compile(plan, pipeline, session, len(jobs), decode_only=bool(saved))

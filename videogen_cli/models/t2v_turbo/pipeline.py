@@ -72,15 +72,16 @@ class T2VTurboPipeline:
 
     Args:
         config: a resolved ``T2VTurboConfig``.
-        cells: the components ``text``, ``unet`` and ``vae``, with weights.
+        cells: the components ``text``, ``unet`` and ``vae``, with weights; to decode only, ``vae`` will do.
     """
 
     check = staticmethod(check)
+    decoding_components = ("vae",)
 
     def __init__(self, config: Any, cells: Mapping[str, Any]) -> None:
         self.config = config
         decode = load_attr("videogen_cli.nets.vae2d:Decode")  # not before the device is started
-        self._calls = {"text": cells["text"], "unet": cells["unet"], "vae": decode(cells["vae"])}
+        self._calls = {**cells, "vae": decode(cells["vae"])}
         self.tokenizer = load_tokenizer(config.tokenizer, config.text.context_length)
         d = config.diffusion
         self.schedule = NoiseSchedule.create(
