@@ -22,6 +22,7 @@ from videogen_cli.runners.download import prepare_weights
 from videogen_cli.runners.plan import Plan
 from videogen_cli.weights import open_checkpoint
 from videogen_cli.weights.finite import require_finite
+from videogen_cli.weights.names import errors_at
 from videogen_cli.weights.published import is_published
 from videogen_cli.weights.store import locate, open_component
 
@@ -89,7 +90,8 @@ def _cell(plan: Plan, name: str, files: Mapping[str, Path], train: bool, output:
     tensors = require_finite(open_component(path, name, [c.name for c in plan.spec.components]), path)
     for adapter in adapters_of(plan.spec, [name]):
         given = {part: files[part] for part in adapter.parts if part in files}
-        tensors = load_attr(adapter.merge)(tensors, given, cell, config, not train, output.info)
+        with errors_at(path):
+            tensors = load_attr(adapter.merge)(tensors, given, cell, config, not train, output.info)
     dtype = "fp32" if train else compute_dtype(config.device.target, config.device.dtype)  # training: float32 masters
     module.load(cell, tensors, where=str(path), writable=train, dtype=dtype)
     return cell

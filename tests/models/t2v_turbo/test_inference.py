@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tests.models.t2v_turbo.students import VC2, listed_layers, made_factors, made_weights, network, write_list
 from tests.models.t2v_turbo.worlds import World
-from videogen_cli.config import DeviceConfig
+from videogen_cli.config import DeviceConfig, SampleConfig
+from videogen_cli.models.t2v_turbo import T2VTurboConfig
 from videogen_cli.models.t2v_turbo.student import adapted
 from videogen_cli.output import Output
 from videogen_cli.registry import load_attr
@@ -110,7 +110,7 @@ def test_weights_are_merged_before_they_are_cast(tmp_path):
     cell = network(VC2)
     layers, weights = listed_layers(cell), made_weights(cell)
     lora = write_list(tmp_path / "unet_lora.pt", [0.01 * factor for factor in made_factors(layers)])
-    config = SimpleNamespace(unet=VC2, sample=SimpleNamespace(sampler="lcm"))
+    config = T2VTurboConfig(unet=VC2, sample=SampleConfig(sampler="lcm"))
     tensors = {name: from_array(value) for name, value in weights.items()}
     student = adapted(tensors, {"lora": lora}, cell, config, True, lambda _: None)
     module.load(cell, student, where="made up", writable=False, dtype="fp16")

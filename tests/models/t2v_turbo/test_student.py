@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +19,9 @@ from tests.models.t2v_turbo.students import (
     network,
     write_list,
 )
+from videogen_cli.config import SampleConfig
 from videogen_cli.errors import WeightsError
+from videogen_cli.models.t2v_turbo import T2VTurboConfig
 from videogen_cli.models.t2v_turbo.student import adapted
 from videogen_cli.models.t2v_turbo.weights import BASE_SEED, LORA_KEYS, TIME_COND_PROJ
 from videogen_cli.weights.lora import DOWN, UP, uniform_base
@@ -34,7 +36,7 @@ class World:
 
     def __init__(self, name, folder):
         self.cell, self.folder = network(STUDENTS[name]), folder
-        self.config = SimpleNamespace(unet=STUDENTS[name], sample=SimpleNamespace(sampler="lcm"))
+        self.config = T2VTurboConfig(unet=STUDENTS[name], sample=SampleConfig(sampler="lcm"))
         self.weights = made_weights(self.cell)
         self.layers = listed_layers(self.cell)
         self.factors = made_factors(self.layers)
@@ -119,14 +121,14 @@ def test_factors_on_a_student_that_may_have_them_already_are_told_of(vc2):
 
 
 def test_a_teacher_is_refused_where_few_steps_are_asked_for(vc2):
-    with pytest.raises(WeightsError, match=r"weights.unet: is a teacher.*\n.*weights.lora.*sampler=ddim"):
+    with pytest.raises(WeightsError, match=r"holds a teacher.*\n.*weights.lora.*sampler=ddim"):
         vc2.load()
     vc2.config.sample.sampler = "ddim"
     assert TIME_COND_PROJ in vc2.load(), "the network has the layer, though nobody asks it"
 
 
 def test_a_teachers_network_takes_no_factors(vc2):
-    vc2.config.unet = SimpleNamespace(time_cond_proj_dim=0)
+    vc2.config.unet = replace(VC2, time_cond_proj_dim=0)
     assert set(vc2.load()) == set(vc2.weights)
     with pytest.raises(WeightsError, match=r"weights.lora: is for a student.*\n.*time_cond_proj_dim=256"):
         vc2.load(lora=vc2.list_file())
@@ -162,14 +164,22 @@ def test_a_wrong_order_is_noticed_where_it_begins(vc2):
 
 def test_a_merged_network_is_not_taken_for_factors(vc2):
     save_safetensors(vc2.folder / "merged.safetensors", {**vc2.weights, TIME_COND_PROJ: DRAWN}, {})
-    with pytest.raises(WeightsError, match=r"merged.safetensors: .*\n.*looks like a UNet.*weights.unet"):
+    with pytest.raises(
+        WeightsError, match=r"merged.safetensors: holds no LoRA factors\n.*looks like a UNet.*weights.unet"
+    ):
         vc2.load(lora=vc2.folder / "merged.safetensors")
 
 
 def test_factors_are_not_taken_for_a_network(vc2):
     names = [layer.name + part for layer in vc2.layers for part in (UP, DOWN)]
-    with pytest.raises(WeightsError, match=r"weights.unet: holds LoRA factors.*\n.*weights.lora"):
-        vc2.load(dict(zip(names, vc2.factors, strict=True)))
+    for keys in (names, map(str, range(len(names)))):
+        with pytest.raises(WeightsError, match=r"holds LoRA factors, not a UNet\n.*weights.lora"):
+            vc2.load(dict(zip(keys, vc2.factors, strict=True)), lora=vc2.list_file())
+
+
+def test_weights_of_another_network_are_named(vc2, ms):
+    with pytest.raises(WeightsError, match=r"lacks \d+ of .* first 'fps_embedding.0.weight'\n.*preset"):
+        vc2.load(ms.weights, lora=vc2.list_file())
 
 
 def test_a_file_cut_off_or_of_nan_is_refused(vc2):

@@ -42,9 +42,7 @@ def adapted(
         WeightsError: the factors are not for this network; ``weights`` are factors, or a teacher's where a student's
             are needed; a projection is given and no factors that go with it.
     """
-    if any(name.endswith(UP) for name in weights):
-        hint = "Give it as weights.lora, and the UNet it adapts as weights.unet."
-        raise WeightsError("holds LoRA factors, not a UNet", where="weights.unet", hint=hint)
+    _require_network(weights, unet)
     if not config.unet.time_cond_proj_dim:
         return _teacher(weights, files)
     shape = tuple(unet.time_cond_proj.weight.shape)
@@ -62,12 +60,22 @@ def adapted(
     if merged and TIME_COND_PROJ not in weights and config.sample.sampler == "lcm":
         hint = "Give its LoRA factors as weights.lora, or a merged student as weights.unet; or sample the teacher: "
         hint += "sample.sampler=ddim unet.time_cond_proj_dim=0 sample.num_inference_steps=50."
-        raise WeightsError("is a teacher, which cannot sample in a few steps", where="weights.unet", hint=hint)
+        raise WeightsError("holds a teacher, which cannot sample in a few steps", hint=hint)
     return with_projection(weights, shape, given, None, say)
 
 
 def _teacher(weights: Mapping[str, LazyTensor], files: Mapping[str, Path]) -> dict[str, LazyTensor]:
     """Return a network's weights that has no guidance projection, and so is no student."""
+def _require_network(weights: Mapping[str, LazyTensor], unet: Any) -> None:
+    if any(name.endswith(UP) or name.isdecimal() for name in weights):
+        hint = "Give it as weights.lora, and the UNet it adapts as weights.unet."
+        raise WeightsError("holds LoRA factors, not a UNet", hint=hint)
+    names = [name for name, _ in unet.parameters_and_names() if name != TIME_COND_PROJ]
+    if missing := [name for name in names if name not in weights]:
+        hint = "It is of another network: choose the preset it was made for, or look at it by 'vgen convert --check'."
+        raise WeightsError(f"lacks {len(missing)} of the UNet's {len(names)} weights, first '{missing[0]}'", hint=hint)
+
+
     if files:
         hint = "Set unet.time_cond_proj_dim=256, or leave it out."
         raise WeightsError(
@@ -85,7 +93,9 @@ def open_factors(path: Path, unet: Any) -> Lora:
     try:
         lora = load_lora(path, LORA_KEYS.targets({"unet": unet})["unet"], LORA_KEYS)
     except WeightsError as error:
-        raise WeightsError(error.what, where=error.where, hint=error.hint or _looks_like(path)) from error
+        if looks := _looks_like(path):
+            raise WeightsError("holds no LoRA factors", where=error.where, hint=looks) from error
+        raise
     return replace(lora, factors={name: _finite(pair, path) for name, pair in lora.factors.items()})
 
 
