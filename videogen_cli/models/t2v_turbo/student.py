@@ -64,8 +64,6 @@ def adapted(
     return with_projection(weights, shape, given, None, say)
 
 
-def _teacher(weights: Mapping[str, LazyTensor], files: Mapping[str, Path]) -> dict[str, LazyTensor]:
-    """Return a network's weights that has no guidance projection, and so is no student."""
 def _require_network(weights: Mapping[str, LazyTensor], unet: Any) -> None:
     if any(name.endswith(UP) or name.isdecimal() for name in weights):
         hint = "Give it as weights.lora, and the UNet it adapts as weights.unet."
@@ -76,6 +74,8 @@ def _require_network(weights: Mapping[str, LazyTensor], unet: Any) -> None:
         raise WeightsError(f"lacks {len(missing)} of the UNet's {len(names)} weights, first '{missing[0]}'", hint=hint)
 
 
+def _teacher(weights: Mapping[str, LazyTensor], files: Mapping[str, Path]) -> dict[str, LazyTensor]:
+    """Return a network's weights that has no guidance projection, and so is no student."""
     if files:
         hint = "Set unet.time_cond_proj_dim=256, or leave it out."
         raise WeightsError(
