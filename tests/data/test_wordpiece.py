@@ -89,6 +89,6 @@ def test_files_that_are_no_vocabulary_are_named(tmp_path):
         load_wordpiece(str(tmp_path / "absent.txt"))
     with pytest.raises(WeightsError, match="does not ship") as error:
         load_wordpiece("bert")
-    assert "vocab.txt" in error.value.hint
+    assert "hub:t2v-turbo/bert-vocab" in error.value.hint
     with pytest.raises(UsageError, match="start and end"):
         load_wordpiece(TINY, 1)

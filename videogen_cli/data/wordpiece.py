@@ -82,7 +82,7 @@ def load_wordpiece(source: str, length: int = 40) -> WordPieceTokenizer:
         UsageError: ``length`` is below 2.
     """
     if source == BERT:
-        hint = "Download vocab.txt of google-bert/bert-large-uncased, and name it: video_tokenizer=PATH/vocab.txt"
+        hint = "Use video_tokenizer=hub:t2v-turbo/bert-vocab, which is fetched, or the path of your own vocab.txt."
         raise WeightsError("BERT's vocabulary does not ship with vgen", where="video_tokenizer", hint=hint)
     return WordPieceTokenizer(_backend(str(locate(source))), length)
 

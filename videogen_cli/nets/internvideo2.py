@@ -7,15 +7,40 @@ plain path, with the exact one.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from videogen_cli.nets.bert import Bert
+from videogen_cli.nets.dit import sincos_grid, sincos_positions
 from videogen_cli.nets.layers import LayerNorm, Linear, RMSNorm, torch_uniform
 from videogen_cli.nets.params.internvideo2 import InternVideo2Params, VideoTowerParams
 from videogen_cli.runtime import functional as F
 from videogen_cli.runtime.cells import ZEROS, Cell, CellList, Init, parameter
 
 _TOKEN = Init("normal", 0.02)
+
+
+@dataclass(frozen=True)
+class GridPositions(Init):
+    """Sines and cosines, as the original starts: a quarter of the width tells the time, the rest column and row.
+
+    The class token, which comes first, has zeros.
+    """
+
+    times: int = 1
+    grid: int = 1
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        """Return float32 (1 1+times*grid*grid width)."""
+        places, frames = np.arange(self.grid), np.arange(self.times)
+        space = sincos_grid(shape[-1] // 4 * 3, places, places)
+        time = sincos_positions(shape[-1] // 4, frames)
+        rows = np.concatenate([np.repeat(time, len(space), 0), np.tile(space, (self.times, 1))], 1)
+        table = np.zeros(shape, np.float32)
+        table[0, -len(rows) :, : rows.shape[1]] = rows
+        return table
 
 
 class InternVideo2(Cell):
@@ -55,8 +80,10 @@ class VideoTower(Cell):
         self.times, self.origin_times = params.times, params.origin_times
         width, patches = params.width, params.grid**2
         self.cls_token = parameter((1, 1, width), _TOKEN)
-        self.pos_embed = parameter((1, params.origin_times * patches + 1, width), _TOKEN)
-        self.img_pos_embed = parameter((1, patches + 1, width), _TOKEN) if params.image_positions else None
+        everywhere = GridPositions(times=params.origin_times, grid=params.grid)
+        self.pos_embed = parameter((1, params.origin_times * patches + 1, width), everywhere)
+        at_once = GridPositions(grid=params.grid)
+        self.img_pos_embed = parameter((1, patches + 1, width), at_once) if params.image_positions else None
         self.patch_embed = TubeletEmbed(params)
         self.blocks = CellList([VideoBlock(params) for _ in range(params.depth)])
         self.clip_projector = AttentionPool(width, params.pool_heads, params.pool_width)
@@ -135,10 +162,10 @@ class VideoBlock(Cell):
         super().__init__()
         self.norm1 = RMSNorm(params.width)
         self.attn = NormedAttention(params)
-        self.ls1 = LayerScale(params.width) if params.layer_scale else None
+        self.ls1 = LayerScale(params.width, params.layer_scale_start) if params.layer_scale else None
         self.norm2 = RMSNorm(params.width)
         self.mlp = VideoMLP(params.width, params.mlp_width)
-        self.ls2 = LayerScale(params.width) if params.layer_scale else None
+        self.ls2 = LayerScale(params.width, params.layer_scale_start) if params.layer_scale else None
 
     def construct(self, x: Any) -> Any:
         """Map (b n width) to itself."""
@@ -151,9 +178,9 @@ class VideoBlock(Cell):
 class LayerScale(Cell):
     """Scales each channel (Touvron et al. 2021, arXiv 2103.17239)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, start: float) -> None:
         super().__init__()
-        self.gamma = parameter((width,), Init("uniform", 1e-5))
+        self.gamma = parameter((width,), Init("normal", 0.0, start))
 
     def construct(self, x: Any) -> Any:
         """Map (... width) to itself."""

@@ -44,6 +44,7 @@ class ScorerObjective:
     scalar_names: ClassVar[tuple[str, ...]]
     degrade: ClassVar[tuple[Any, ...]]  # ways to spoil a clip, one of which is drawn for each copy
     loss: Any
+    _scorer: Any
 
     def __init__(self, context: StageContext) -> None:
         self.context, self.config = context, context.config
@@ -68,9 +69,9 @@ class ScorerObjective:
         indices, settings = self.sample_ids(step, micro, rank), self.config.contrast
         count = len(indices)
         through = round(settings.reconstructed * count)
-        order = np.concatenate(
-            [first + np.arange(*part) for part in ((0, through), (through, count)) for first in (0, count)]
-        )
+        # Those that go through the autoencoder are first, and of these, as of the others, the true ones.
+        halves = [(first, last, kind) for first, last in ((0, through), (through, count)) for kind in (0, count)]
+        order = np.concatenate([kind + np.arange(first, last) for first, last, kind in halves])
         true = [self._true(index, draws) for index in indices]
         clips = [*true, *self._copies(true, through, draws)]
         clips = [clips[place] for place in order]
@@ -121,6 +122,7 @@ class ScorerObjective:
         ``ranked`` is the share of clips that score above a degraded copy.
         """
         results = {}
+        self._scorer.forget()
         for name, gallery in self._galleries().items():
             scores = self._scores(gallery)
             right = np.array([[one == other for other in gallery.said] for one in gallery.shown])
@@ -166,6 +168,7 @@ class ScorerObjective:
         from PIL import Image
 
         files = []
+        self._scorer.forget()
         for name, gallery in self._galleries().items():
             few = replace(gallery, videos=gallery.videos[:COLUMNS], shown=gallery.shown[:COLUMNS])
             path = folder / f"step-{step}{name}.png"

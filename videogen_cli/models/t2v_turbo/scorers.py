@@ -101,6 +101,10 @@ class ImageScorer:
         """Return features (n embed_dim) of length 1; every prompt is computed once and remembered."""
         return self._text(prompts)
 
+    def forget(self) -> None:
+        """Compute prompts anew when they are next needed: the network's weights have changed."""
+        self._text.known.clear()
+
     def image_features(self, frames: np.ndarray) -> np.ndarray:
         """Return features (n embed_dim) of length 1 of frames, uint8 (n h w 3)."""
         return _in_batches(self._images, (frames,), self.batch_size, self.params)
@@ -136,6 +140,10 @@ class VideoScorer:
     def text_features(self, prompts: Sequence[str]) -> np.ndarray:
         """Return features (n embed_dim) of length 1; every prompt is computed once and remembered."""
         return self._text(prompts)
+
+    def forget(self) -> None:
+        """Compute prompts anew when they are next needed: the network's weights have changed."""
+        self._text.known.clear()
 
     def video_features(self, videos: np.ndarray) -> np.ndarray:
         """Return features (b k embed_dim) of length 1 of videos of one size, uint8 (b f h w 3).
@@ -176,13 +184,13 @@ class _Texts:
 
     def __init__(self, cell: Any, encode: Callable[[Sequence[str]], tuple[np.ndarray, ...]], params: Any) -> None:
         self.cell, self.encode, self.params = cell, encode, params
-        self._known: dict[str, np.ndarray] = {}
+        self.known: dict[str, np.ndarray] = {}
 
     def __call__(self, prompts: Sequence[str]) -> np.ndarray:
-        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._known]
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.known]
         if new:
-            self._known |= zip(new, _in_batches(self.cell, self.encode(new), TEXTS, self.params), strict=True)
-        return np.stack([self._known[prompt] for prompt in prompts])
+            self.known |= zip(new, _in_batches(self.cell, self.encode(new), TEXTS, self.params), strict=True)
+        return np.stack([self.known[prompt] for prompt in prompts])
 
 
 def _in_batches(cell: Any, arrays: tuple[np.ndarray, ...], size: int, params: Any, *shared: np.ndarray) -> np.ndarray:

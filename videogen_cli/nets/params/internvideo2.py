@@ -25,6 +25,7 @@ class VideoTowerParams:
     qkv_bias: bool = False
     qk_norm: bool = True  # queries and keys are normalised over all heads together
     layer_scale: bool = True
+    layer_scale_start: float = 1e-5  # before training; a shallow tower sees motion sooner with more
     image_positions: bool = True  # single images have positions of their own
     pool_heads: int = 16  # of the attention that pools tokens
     pool_width: int = 768  # of what it gives
