@@ -200,7 +200,8 @@ def published_weights(plan: Plan) -> list[dict[str, Any]]:
 
 
 def missing_weights(plan: Plan) -> list[str]:
-    """Return which components have no weights file, or one that is not there and will not be fetched."""
+    """Return which components have no weights file, or one that is not there and will not be fetched; adapters too."""
+    from videogen_cli.runners.session import weight_uris
     from videogen_cli.weights.published import is_published
     from videogen_cli.weights.store import locate
 
@@ -210,7 +211,8 @@ def missing_weights(plan: Plan) -> list[str]:
         except VgenError:
             return False
 
-    return [name for name in sorted(plan.loaded) if not is_there(plan.config.weights.get(name, ""))]
+    given = weight_uris(plan, plan.loaded)
+    return [name for name in sorted({*plan.loaded, *given}) if not is_there(given.get(name, ""))]
 
 
 def show_description(description: dict[str, Any], output: Output) -> None:

@@ -99,3 +99,13 @@ def test_settings_that_cannot_work_are_refused(where, value):
     with pytest.raises(UsageError) as caught:
         T2VTurboPipeline.check(configured("vc2", **{section: {key: value}}))
     assert caught.value.where == where and get_dotted(configured("vc2"), where) != value
+
+
+def test_factors_are_shown_and_missed_like_any_weights(tmp_path):
+    given = ("weights.lora=gone.pt", f"weights.time_cond_proj={tmp_path}")
+    done = run_vgen("infer", "t2v-turbo", "--preset", "vc2", "--prompt", "a cat", *given, "--dry-run", "--json")
+    assert json.loads(done.stdout)["files"]["missing"] == ["lora"]
+    shown = json.loads(run_vgen("show", "t2v-turbo", "--preset", "vc2", "--json").stdout)
+    assert set(shown["adapters"]) == {"lora"}
+    text = run_vgen("show", "t2v-turbo", "--preset", "vc2").stdout
+    assert "weights.lora, for the unet" in text and "weights.time_cond_proj" in text
