@@ -16,7 +16,7 @@ HARMLESS = (
     *(f"train.{name}_every" for name in ("checkpoint", "validate", "preview", "log")),
     *(f"data.{name}" for name in ("workers", "decode_timeout", "max_bad_fraction")),
     *(f"sample.{name}" for name in ("num_inference_steps", "guidance_scale", "num_videos", "batch_size")),
-    *(f"sample.{name}" for name in ("negative_prompt", "sampler", "format")),
+    *(f"sample.{name}" for name in ("negative_prompt", "sampler", "format", "decode_batch")),
     *(f"device.{name}" for name in ("threads", "device_id", "compile_cache", "kernels", "memory_limit_gb", "env*")),
 )
 
