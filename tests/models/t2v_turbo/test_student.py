@@ -82,6 +82,18 @@ def test_factors_are_added_in_float32_to_weights_of_any_type(tmp_path, name, for
     assert np.array_equal(kept, halves["out.0.weight"]), "norms are not adapted"
 
 
+@pytest.mark.parametrize("name", STUDENTS)
+def test_factors_of_a_run_are_exported_in_the_originals_order(tmp_path, name):
+    """A run saves them in the order of our network's modules, which is not ModelScope's."""
+    world = World(name, tmp_path)
+    named = dict(zip([layer.name + part for layer in world.layers for part in (UP, DOWN)], world.factors, strict=True))
+    ours = [layer.name + part for layer in LORA_KEYS.targets({"": world.cell})[""] for part in (UP, DOWN)]
+    tensors = {key: from_array(named[key]) for key in ours} | {TIME_COND_PROJ: from_array(DRAWN)}
+    listed = LORA_KEYS.export(tensors).tensors
+    assert list(listed) == [str(index) for index in range(len(world.factors))]
+    assert all(tensor.numpy() is factor for tensor, factor in zip(listed.values(), world.factors, strict=True))
+
+
 def test_the_projection_is_the_given_one_or_a_files_or_one_draw_that_is_told_of(vc2):
     save_file({TIME_COND_PROJ: np.full((32, 256), 3, np.float32)}, vc2.folder / "base.safetensors")
     np.save(vc2.folder / "base.npy", np.full((32, 256), 4, np.float32))

@@ -17,7 +17,7 @@ from videogen_cli.models.t2v_turbo.modelscope import published_unet
 from videogen_cli.nets.params.unet3d import UNet3DParams
 from videogen_cli.weights.keymap import Account, KeyMap, Rule, ignore, rename
 from videogen_cli.weights.keys.diffusers_unet import in_diffusers_order
-from videogen_cli.weights.lora import UP, Layer, Lora, LoraKeys, begins_with_convolution, merge, uniform_base
+from videogen_cli.weights.lora import DOWN, UP, Layer, Lora, LoraKeys, begins_with_convolution, merge, uniform_base
 from videogen_cli.weights.tensor import LazyTensor, from_array
 
 GUIDANCE_EMBEDDING = 256  # width of the embedding of the guidance scale that the student takes
@@ -118,6 +118,16 @@ class StudentLoraKeys(LoraKeys):
             with suppress(WeightsError):
                 return super().by_order(tensors, older)
             raise error
+
+    def export(self, tensors: Mapping[str, LazyTensor], found: Mapping[str, str] | None = None) -> Account:
+        """See :meth:`LoraKeys.export`; the list of ModelScope's student is in the order of diffusers' modules."""
+        layers = [Layer(name.removesuffix(UP), tensor.shape) for name, tensor in tensors.items() if name.endswith(UP)]
+        if _variant(tensors) == "MS":
+            layers = in_diffusers_order(layers)
+        listed = [f"{layer.name}{part}" for layer in layers for part in (UP, DOWN)]
+        places = {name: place for place, name in enumerate(listed)}
+        ordered = sorted(tensors, key=lambda name: places.get(name, len(places)))
+        return super().export({name: tensors[name] for name in ordered}, found)
 
 
 def _variant(tensors: Mapping[str, LazyTensor]) -> str | None:
