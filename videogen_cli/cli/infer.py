@@ -23,6 +23,8 @@ Examples:
   vgen infer t2v-turbo --prompt "a blue square" --num-videos 4 --format gif
 
   vgen infer t2v-turbo --preset vc2 --prompt "a cat" --dry-run
+
+  vgen infer t2v-turbo --preset vc2 --prompt "a cat" weights.lora=unet_lora.pt --dry-run
 """
 
 
