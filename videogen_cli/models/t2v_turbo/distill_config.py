@@ -17,6 +17,9 @@ class LoraConfig:
     alpha: float = 1.0  # what the factors' product is multiplied by
     dropout: float = 0.1  # of what factors of linear layers and 2D convolutions add, while training
     merged: bool = False  # whether factors join the weights before use, which is faster for small networks
+    # A new student's projection of the guidance scale, which the published runs drew at random: with zeros it starts as
+    # its teacher.
+    zero_projection: bool = False
 
 
 @dataclass

@@ -82,8 +82,10 @@ class DistillObjective:
 
     def batch(self, step: int, micro: int, rank: int) -> tuple[np.ndarray, ...]:
         """Return what :meth:`StageLoss.construct` takes."""
-        draws = rng(self.config.seed, "distill", step, micro, rank)
-        return self._batch(self.sample_ids(step, micro, rank), draws, key=step)
+        # Numbered through all ranks, so that two ranks see what one would see in twice as many micro-batches.
+        number = (step * self.config.train.accumulation + micro) * self.context.world + rank
+        draws = rng(self.config.seed, "distill", number)
+        return self._batch(self.sample_ids(step, micro, rank), draws, key=number)
 
     def _batch(
         self, indices: list[int], draws: np.random.Generator, key: int, drop: bool = True

@@ -47,6 +47,8 @@ def adapted(
         return _teacher(weights, files)
     shape = tuple(unet.time_cond_proj.weight.shape)
     given = read_projection(files[PROJECTION], shape) if PROJECTION in files else None
+    if LORA not in files and given is None and not merged and config.lora.zero_projection:
+        given = np.zeros(shape, np.float32)
     if LORA in files:
         lora = open_factors(files[LORA], unet)
         if merged:
