@@ -77,6 +77,11 @@ def test_a_dry_run_shows_the_originals_settings(preset):
         assert planned["estimate"]["params_by_component"]["unet"] == SIZES[preset]
 
 
+@pytest.mark.parametrize("stage", ["distill", "1", "2", "all"])
+def test_students_are_told_the_frame_rate_of_the_originals_training(stage):
+    assert resolve_config(spec("t2v-turbo"), target="cpu", preset="vc2", stage=stage).config.sample.fps == 16
+
+
 @pytest.mark.parametrize("preset", ["vc2", "ms"])
 def test_one_to_sixteen_steps(preset):
     for steps in range(1, 17):
