@@ -16,7 +16,7 @@ context.start(DeviceConfig(threads=2, compile_cache=False, mode="pynative"))
 from mindspore import Tensor  # noqa: E402
 
 from videogen_cli.models.t2v_turbo.distill_networks import is_factor  # noqa: E402
-from videogen_cli.models.t2v_turbo.distill_objective import DistillObjective  # noqa: E402
+from videogen_cli.models.t2v_turbo.distill_objective import DistillObjective, unusual_captions  # noqa: E402
 from videogen_cli.models.t2v_turbo.student import open_factors  # noqa: E402
 from videogen_cli.models.t2v_turbo.weights import LORA_KEYS  # noqa: E402
 from videogen_cli.nets.unet3d import UNet3D  # noqa: E402
@@ -105,6 +105,15 @@ def test_a_student_that_has_learnt_nothing_answers_like_its_teacher():
     teacher = stage.networks.teacher(*given).asnumpy()
     student = stage.networks.student(*given, Tensor(batch[7])).asnumpy()
     np.testing.assert_allclose(student, teacher, atol=1e-5)
+
+
+def test_unusual_captions_are_counted_once():
+    tokenizer = objective().pipeline.tokenizer
+    words = "a red circle moving right " * 400
+    assert unusual_captions(["a red circle", ""], tokenizer) == "of 2 captions, 1 empty"
+    found = unusual_captions([words, "a red circle", " ", words], tokenizer)
+    assert found == "of 4 captions, 1 empty and 2 cut after 14 words and parts of words"
+    assert unusual_captions(["a red circle moving right"], tokenizer) is None
 
 
 def test_two_ranks_see_what_one_sees_in_two_micro_batches():

@@ -6,6 +6,7 @@ would have seen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,17 @@ from videogen_cli.nets.params.vae2d import downsample_factor
 from videogen_cli.train.objective import StageContext, Trainable
 
 PREVIEW_PROMPTS = ("a red circle moving right", "a blue square moving down", "a green triangle moving left")
+
+
+def unusual_captions(captions: Sequence[str], tokenizer: Any) -> str | None:
+    """Say in one sentence how many of a data set's captions are empty, and how many longer than the network reads."""
+    limit = tokenizer.context_length - 2
+    empty = sum(not caption.strip() for caption in captions)
+    # An id stands for one byte or more, so that short captions need not be looked at closely.
+    long = {text for text in set(captions) if len(text.encode()) > limit and tokenizer.truncated(text)}
+    counts = {"empty": empty, f"cut after {limit} words and parts of words": sum(text in long for text in captions)}
+    told = [f"{count} {what}" for what, count in counts.items() if count]
+    return f"of {len(captions)} captions, {' and '.join(told)}" if told else None
 
 
 class DistillObjective:
@@ -52,6 +64,8 @@ class DistillObjective:
         self.plan = DistillationPlan(self.pipeline.schedule, solver, d.topk, d.timestep_scaling)
         self.dataset = context.dataset()
         self.captions = [self.dataset.caption(index) for index in range(len(self.dataset))]
+        if trouble := unusual_captions(self.captions, self.pipeline.tokenizer):
+            context.output.warn(trouble)
         self.moments = cached_moments(context, self.dataset) if d.cache_latents else None
         self.rewards = distill_rewards.chosen(config, cells, *self.pipeline.latent_statistics)
         self.loss: Any = self._loss(cells)
