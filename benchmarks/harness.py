@@ -160,7 +160,10 @@ class Turn:
 
 
 def measure(started: dict[str, Side], suite: str, index: int, options: Options) -> dict[str, Any]:
-    """Run a case on the started sides; return by side its seconds per call, what memory it took, and its outputs."""
+    """Run a case on the started sides; return by side its seconds per call, what memory it took, and its outputs.
+
+    Beside them are the seconds of the case's parts, where it has some.
+    """
     found: dict[str, Any] = {}
     for name, side in started.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -171,8 +174,18 @@ def measure(started: dict[str, Side], suite: str, index: int, options: Options) 
         side.pin()
     seconds = _alternate(started, options)
     for name, side in started.items():
-        found[name] |= {"seconds": seconds[name], **side.ask("memory")}
+        found[name] |= {"seconds": seconds[name], **side.ask("memory"), **_parts(side, options)}
     return found
+
+
+def _parts(side: Side, options: Options) -> dict[str, Any]:
+    """Return ``parts``, the seconds by part; a side may run them once more for that, which its memory does not show."""
+    turn = Turn(options.lock)
+    turn.begin()
+    try:
+        return side.ask("parts")
+    finally:
+        turn.end()
 
 
 def _alternate(started: dict[str, Side], options: Options) -> dict[str, list[float]]:

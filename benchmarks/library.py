@@ -8,18 +8,19 @@ in one process. Widths are the published ones but for the UNet's, which is 128 s
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import hugging_face  # noqa: E402
 import models  # noqa: E402
 import report  # noqa: E402
 import torch  # noqa: E402
@@ -28,62 +29,17 @@ from cases import FORWARD, Model  # noqa: E402
 from harness import ALLOCATOR, Turn  # noqa: E402
 from run import DOCS, add_where, summary  # noqa: E402
 
-from videogen_cli.models.t2v_turbo.modelscope import MODELSCOPE_KEYS, published_text  # noqa: E402
+from videogen_cli.models.t2v_turbo.modelscope import published_text  # noqa: E402
+from videogen_cli.weights.tensor import LazyTensor, from_array  # noqa: E402
 
 WARM_UP = 2
-
-
-def _diffusers() -> Any:
-    return importlib.import_module("diffusers")  # whose names appear when they are asked for
-
-
-def _unet(params: Any) -> tuple[torch.nn.Module, Callable[..., Any]]:
-    widths = tuple(params.model_channels * multiple for multiple in params.channel_mult)
-    unet = _diffusers().UNet3DConditionModel(block_out_channels=widths, attention_head_dim=params.num_head_channels)
-    return unet, lambda latents, steps, text: unet(latents, steps, text, return_dict=False)[0]
-
-
-def _vae(params: Any) -> tuple[torch.nn.Module, Callable[..., Any]]:
-    levels = len(params.channel_mult)
-    vae = _diffusers().AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=tuple(params.base_channels * multiple for multiple in params.channel_mult),
-        layers_per_block=params.num_res_blocks,
-        latent_channels=params.z_channels,
-    )
-    return vae, lambda latents: vae.decode(latents, return_dict=False)[0]
-
-
-def _clip(params: Any) -> tuple[torch.nn.Module, Callable[..., Any]]:
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    config = CLIPTextConfig(
-        vocab_size=params.vocab_size,
-        hidden_size=params.width,
-        intermediate_size=4 * params.width,
-        num_hidden_layers=params.layers,
-        num_attention_heads=params.heads,
-        hidden_act=params.activation,
-    )
-    text = CLIPTextModel(config)
-    return text, lambda ids: text(ids).last_hidden_state
-
-
-def _t5(params: Any) -> tuple[torch.nn.Module, Callable[..., Any]]:
-    from transformers import T5Config, T5EncoderModel
-
-    config = T5Config(
-        vocab_size=params.vocab_size,
-        d_model=params.width,
-        d_kv=params.head_dim,
-        d_ff=params.mlp_width,
-        num_layers=params.layers,
-        num_heads=params.heads,
-        feed_forward_proj="gated-gelu",
-    )
-    text = T5EncoderModel(config)
-    return text, lambda ids, mask: text(ids, mask).last_hidden_state
+# How a module is called on a case's inputs.
+RUN: dict[Callable[..., Any], Callable[..., Any]] = {
+    hugging_face.unet: lambda unet, latents, steps, text: unet(latents, steps, text, return_dict=False)[0],
+    hugging_face.vae: lambda vae, latents: vae.decode(latents, return_dict=False)[0],
+    hugging_face.clip: lambda text, ids: text(ids).last_hidden_state,
+    hugging_face.t5: lambda text, ids, mask: text(ids, mask).last_hidden_state,
+}
 
 
 def _cases() -> list[tuple[str, Model, Callable[[Any], Any]]]:
@@ -92,30 +48,17 @@ def _cases() -> list[tuple[str, Model, Callable[[Any], Any]]]:
     unet, clip = found["unet-ms"], found["clip"]
     small = replace(unet, what="ModelScope UNet of 128 channels", params=replace(unet.params, model_channels=128))
     return [
-        ("unet", small, _unet),
-        ("vae", found["vae-decode"], _vae),
-        ("text", replace(clip, params=published_text()), _clip),
-        ("", found["t5"], _t5),
+        ("unet", small, hugging_face.unet),
+        ("vae", found["vae-decode"], hugging_face.vae),
+        ("text", replace(clip, params=published_text()), hugging_face.clip),
+        ("", found["t5"], hugging_face.t5),
     ]
 
 
-def _copy_weights(component: str, peer: torch.nn.Module, library: torch.nn.Module) -> None:
-    """Give the library's module the peer's weights under its own names."""
-    from videogen_cli.weights.tensor import LazyTensor
-
-    weights = {name: parameter.detach().numpy() for name, parameter in peer.named_parameters()}
-    if component:
-        ours = {
-            f"{component}.{name}": LazyTensor(array.shape, "float32", lambda array=array: array)
-            for name, array in weights.items()
-        }
-        weights = {name: tensor.numpy() for name, tensor in MODELSCOPE_KEYS.export(ours).tensors.items()}
-    if not hasattr(library, "text_model"):  # transformers' CLIP has no such level from version 5 on
-        weights = {name.removeprefix("text_model."): array for name, array in weights.items()}
-    missing = library.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()}, strict=False)
-    wrong = [name for name in [*missing.missing_keys, *missing.unexpected_keys] if "embed_tokens" not in name]
-    if wrong:
-        raise RuntimeError(f"weights that only one side has: {wrong[:5]}")
+def _weights(peer: torch.nn.Module) -> dict[str, LazyTensor]:
+    """Return a network's weights, which share its memory."""
+    arrays = {name: parameter.detach().numpy() for name, parameter in peer.named_parameters()}
+    return {name: from_array(array) for name, array in arrays.items()}
 
 
 def _timed(calls: dict[str, Callable[[], Any]], repeats: int, lock: Path | None) -> dict[str, dict[str, Any]]:
@@ -136,8 +79,9 @@ def _timed(calls: dict[str, Callable[[], Any]], repeats: int, lock: Path | None)
 def _compared(component: str, case: Model, make: Callable[[Any], Any], asked: argparse.Namespace) -> dict[str, Any]:
     """Return a row of the table: times of both, and how far their outputs are apart."""
     peer = torch_side.network(case).eval()
-    module, run = make(case.params)
-    _copy_weights(component, next(peer.children()), module.eval())
+    module = make(case.params).eval()
+    run = partial(RUN[make], module)
+    hugging_face.fill(module, component, _weights(next(peer.children())))
     inputs = [torch.from_numpy(array) for array in case.arrays()]
     with torch.inference_mode():
         ours, theirs = peer(*inputs), run(*inputs)

@@ -9,6 +9,7 @@ from typing import Any
 from cases import PEAK
 from harness import SIDES
 
+WHOLE = ("models", "turbo")  # suites whose cases take memory worth telling
 HEADING = f"{'':44s}{'vgen ms':>10s}{'torch ms':>10s}{'ratio':>7s}{'of peak':>13s}{'memory':>8s}{'error':>9s}"
 
 
@@ -78,7 +79,7 @@ def line(row: dict[str, Any], peak: float) -> str:
     """Return a row as text."""
     label = f"{row['phase']:8s}{row['name']}"
     times = "".join(f"{1e3 * row[side]['median']:10.4g}" for side in SIDES)
-    beyond = f"{memory(row):8.2f}" if row["suite"] == "models" else f"{'':8s}"
+    beyond = f"{memory(row):8.2f}" if row["suite"] in WHOLE else f"{'':8s}"
     return f"{label:44s}{times}{ratio(row):7.2f}{shares(row, peak):>13s}{beyond}{row['error']:9.0e}"
 
 
@@ -97,7 +98,7 @@ def write(results: Results, docs: Path) -> None:
     """Rewrite what stands between the markers of docs/performance.md, and the plot beside it."""
     page = docs / "performance.md"
     bodies = {"machine": _machine(results), "models": _table(results, "models"), "ops": _table(results, "ops")}
-    bodies["library"] = _library(results)
+    bodies |= {"library": _library(results), "turbo": _table(results, "turbo"), "turbo-parts": _parts(results)}
     text = page.read_text()
     for name, body in bodies.items():
         begin, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
@@ -121,7 +122,7 @@ def _table(results: Results, suite: str) -> str:
     main, other = ("on", "off") if "on" in results.runs else ("off", "on")
     rows = [row for row in results.runs[main]["rows"] if row["suite"] == suite]
     without = {_key(row): row for row in results.runs.get(other, {"rows": []})["rows"]}
-    memories = suite == "models"
+    memories = suite in WHOLE
     heads = [
         "",
         "",
@@ -147,6 +148,19 @@ def _table(results: Results, suite: str) -> str:
     return "\n".join(lines)
 
 
+def _parts(results: Results) -> str:
+    """Return a table of the parts of those cases that tell them, with each part's share of the whole."""
+    rows = results.runs["on" if "on" in results.runs else "off"]["rows"]
+    lines = ["| | | vgen ms | share | torch ms | share | ratio |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        ours, theirs = (row[side].get("parts", {}) for side in SIDES)
+        for part in ours:
+            pairs = ((ours[part], row["vgen"]["median"]), (theirs[part], row["torch"]["median"]))
+            cells = " | ".join(f"{1e3 * seconds:.4g} | {100 * seconds / whole:.0f} %" for seconds, whole in pairs)
+            lines.append(f"| {row['name']} | {part} | {cells} | {ours[part] / theirs[part]:.2f} |")
+    return "\n".join(lines)
+
+
 def _first_start(row: dict[str, Any]) -> str:
     """Return what vgen's start that compiled graphs took: its peak memory, and its seconds until the first output."""
     first = row["vgen"]
@@ -161,7 +175,7 @@ def plot(results: Results, file: Path) -> None:
     from matplotlib import pyplot as plt
 
     bars = {
-        kernels: {f"{row['name']}, {row['phase']}": ratio(row) for row in run["rows"] if row["suite"] == "models"}
+        kernels: {f"{row['name']}, {row['phase']}": ratio(row) for row in run["rows"] if row["suite"] in WHOLE}
         for kernels, run in results.runs.items()
     }
     names = list(dict.fromkeys(name for found in bars.values() for name in found))

@@ -1,10 +1,11 @@
 """Time vgen against PyTorch on this machine's CPU; with ``--docs``, write what came out to docs/performance.md.
 
-    python benchmarks/run.py [ops] [models] [--only TEXT] [--phase forward|train] [--repeats N] [--quick]
+    python benchmarks/run.py [ops] [models] [turbo] [--only TEXT] [--phase forward|train] [--repeats N] [--quick]
                              [--threads N] [--cores 2,3] [--lock FILE] [--json FILE] [--docs]
 
-``benchmarks/ops.py`` and ``benchmarks/models.py`` do the same for one of the two. Ratios are vgen's median time over
-PyTorch's: below 1 is faster. ``VGEN_KERNELS=off`` measures without vgen's own kernels, and fills a column of its own.
+``benchmarks/ops.py``, ``benchmarks/models.py`` and ``benchmarks/turbo.py`` do the same for one of them. Ratios are
+vgen's median time over PyTorch's: below 1 is faster. ``VGEN_KERNELS=off`` measures without vgen's own kernels, and
+fills a column of its own.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def main(suites: list[str] | None = None) -> None:
 def _arguments(suites: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     if suites is None:
-        parser.add_argument("suites", nargs="*", metavar="ops|models", help="what to measure; nothing = both")
+        parser.add_argument("suites", nargs="*", metavar="ops|models|turbo", help="what to measure; nothing = all")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--phase", choices=("forward", "train"), help="only this phase")
     parser.add_argument("--repeats", type=int, default=7)
@@ -70,7 +71,7 @@ def _arguments(suites: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     add_where(parser)
     asked = parser.parse_args(None if suites is None else sys.argv[1:])
-    asked.suites = suites or asked.suites or ["ops", "models"]
+    asked.suites = suites or asked.suites or ["ops", "models", "turbo"]
     return asked
 
 
@@ -113,6 +114,7 @@ def _row(suite: str, case: Any, found: dict[str, Any]) -> dict[str, Any]:
     row = {"suite": suite, "name": case.name, "phase": case.phase, "what": getattr(case, "what", case.name)}
     for side in SIDES:
         row[side] = summary(found[side]["seconds"]) | {key: found[side][key] for key in ("before_mb", "peak_mb")}
+        row[side] |= {"parts": found[side]["parts"]} if found[side]["parts"] else {}
     row["vgen"] |= {key: found["vgen"][key] for key in ("first_peak_mb", "first_seconds") if key in found["vgen"]}
     return row | {"flops": found["torch"]["flops"], "error": disagreement(found)}
 

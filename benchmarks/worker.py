@@ -32,16 +32,24 @@ class Worker:
     """Answers requests with one side's module."""
 
     def __init__(self, side: str, threads: int) -> None:
+        self.name = side
         self.side: Any = importlib.import_module(f"{side}_side")
         self.side.start(threads)
         self.run_once: Any = None
+        self.seconds_by_part: Any = dict
 
     def prepare(self, suite: str, index: int, outputs: str) -> dict[str, Any]:
-        """Build a case, run it, and write what it computes to ``outputs``."""
+        """Build a case, run it, and write what it computes to ``outputs``.
+
+        A case that names modules of its own in ``made_by`` is prepared by the one of this side, which also returns what
+        tells the seconds of its parts.
+        """
         self.run_once = None
         before = memory_mb("VmRSS")
         case = importlib.import_module(suite).CASES[index]
-        show, self.run_once = self.side.prepare(case)
+        maker = importlib.import_module(f"{case.made_by}_{self.name}") if hasattr(case, "made_by") else self.side
+        show, self.run_once, *told = maker.prepare(case)
+        self.seconds_by_part = told[0] if told else dict
         shown: list[np.ndarray] = []
         flops = self.side.count_flops(lambda: shown.extend(show()))
         if case.phase == TRAIN:  # the second loss shows what the first update did
@@ -55,6 +63,10 @@ class Worker:
         for _ in range(calls):
             self.run_once()
         return {"seconds": (time.perf_counter() - began) / calls}
+
+    def parts(self) -> dict[str, Any]:
+        """Return the seconds of the case's parts, where it tells them."""
+        return {"parts": self.seconds_by_part()}
 
     def memory(self) -> dict[str, Any]:
         """Return the most memory this process ever had."""
