@@ -108,6 +108,7 @@ class DistillObjective:
         shape = (count, *self._latent_shape)
         # One solver step from each of `count` equal parts of the schedule: the loss varies less between batches.
         share = (draws.permutation(count) + draws.random(count)) / count
+        share = share ** (1 / self.config.diffusion.noise_bias)
         index = np.minimum((share * d.solver_steps).astype(np.int64), d.solver_steps - 1)
         start, end = self.plan.timesteps(index)
         w = (d.w_min + (d.w_max - d.w_min) * draws.random(count)).astype(np.float32)
