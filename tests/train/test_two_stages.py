@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from videogen_cli.data.moving_shapes import write_dataset
 from videogen_cli.files import cache_root, sha256_file
 from videogen_cli.registry import load_attr, resolve_config, spec
 from videogen_cli.runtime.cells import shapes
@@ -28,7 +30,7 @@ TOWER = {"width": 16, "heads": 2, "layers": 1, "embed_dim": 16}
 FRAMES = {"num_frames": 4, "height": 32, "width": 32}
 VIDEO = {"image_size": 32, "patch_size": 16, "tubelet_size": 2, "num_frames": 4, "origin_num_frames": 4}
 SMALL = {  # every network of the preset, with its own kinds of blocks, a few hundred times smaller
-    "device": {"mode": "pynative", "threads": 2},
+    "device": {"mode": "pynative", "threads": 1},
     "vae": {"base_channels": 4, "channel_mult": [1, 1, 1, 1], "norm_groups": 2},
     "text": {**TOWER, "skip_last": 0},
     "unet": {
@@ -41,7 +43,7 @@ SMALL = {  # every network of the preset, with its own kinds of blocks, a few hu
         "text": {"width": 16, "layers": 1, "heads": 2, "inner_width": 16},
         "video": {**VIDEO, "width": 16, "depth": 1, "heads": 2, "mlp_width": 16, "pool_heads": 2, "pool_width": 16},
     },
-    "data": {"num_clips": 4, **FRAMES},
+    "data": FRAMES,
     "sample": FRAMES,
     "lora": {"rank": 2},
     "distill": {"image_reward_samples": 1, "image_reward_frames": 2, "video_reward_samples": 1},
@@ -77,7 +79,8 @@ def environment(tmp_path_factory) -> dict[str, str]:
         weights[component.name] = str(folder / f"{component.name}.safetensors")
         made = {name: 0.05 * draws.standard_normal(shape).astype(np.float32) for name, shape in sizes.items()}
         save_safetensors(Path(weights[component.name]), made, {})
-    file.write_text(yaml.safe_dump({**SMALL, "weights": {**SMALL["weights"], **weights}}))
+    clips = {"path": str(write_dataset(folder / "clips", 0, num_clips=4, num_frames=4)), **FRAMES}
+    file.write_text(yaml.safe_dump({**SMALL, "data": clips, "weights": {**SMALL["weights"], **weights}}))
     program = folder / "bin" / "vgen"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m videogen_cli.cli.main "$@" -c "{file}"\n')
@@ -89,11 +92,23 @@ def environment(tmp_path_factory) -> dict[str, str]:
     return {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "XDG_CACHE_HOME": str(cache)}
 
 
-def start(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    folder.mkdir(exist_ok=True)
-    with open(folder / "log", "ab") as log:
-        command = ["bash", "-c", script()]
-        return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+@pytest.fixture
+def start(environment) -> Iterator[Callable[[Path], subprocess.Popen[bytes]]]:
+    """Give what runs the script in a folder, in a session of its own."""
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def run(folder: Path) -> subprocess.Popen[bytes]:
+        folder.mkdir(exist_ok=True)
+        settings = {"cwd": folder, "env": environment, "stderr": subprocess.STDOUT, "start_new_session": True}
+        with open(folder / "log", "ab") as log:
+            begun.append(subprocess.Popen(["bash", "-c", script()], stdout=log, **settings))
+        return begun[-1]
+
+    yield run
+    for process in begun:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def outcome(folder: Path) -> list[object]:
@@ -106,19 +121,19 @@ def outcome(folder: Path) -> list[object]:
     return found
 
 
-def test_the_script_killed_in_each_stage_and_run_again(environment, tmp_path):
+def test_the_script_killed_in_each_stage_and_run_again(start, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert start(whole, environment).wait(120) == 0, (whole / "log").read_text()
-    expected = outcome(whole)
-    assert "lora.safetensors" in expected[0] and expected[0] != expected[2], "both stages have trained factors"
+    uninterrupted = start(whole)
     for run in runs(parts):
-        process = start(parts, environment)
+        process = start(parts)
         while process.poll() is None and not (run / "checkpoints" / "step-1").is_dir():
             time.sleep(0.005)
         os.killpg(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, (parts / "log").read_text()
         assert not (run / "checkpoints" / f"step-{STEPS}").exists(), "it was to be killed in the middle"
-    assert start(parts, environment).wait(120) == 0, (parts / "log").read_text()
-    assert outcome(parts) == expected
+    assert start(parts).wait(120) == 0, (parts / "log").read_text()
+    assert uninterrupted.wait(120) == 0, (whole / "log").read_text()
+    assert outcome(parts) == (expected := outcome(whole))
+    assert "lora.safetensors" in expected[0] and expected[0] != expected[2], "both stages have trained factors"
     resumed = re.findall(r"resumed from \S*?(\S+)/checkpoints/step-(\d)", (parts / "log").read_text())
     assert len({run for run, _ in resumed}) == 2, "both stages went on where they were"
