@@ -52,7 +52,7 @@ def _moviegen_inputs(*size: int) -> tuple[Input, ...]:
 
 
 def _tiny_unet() -> UNet3DParams:
-    preset = Path(__file__).resolve().parents[1] / "configs" / "t2v-turbo" / "tiny.yaml"
+    preset = Path(__file__).resolve().parents[1] / "configs" / "t2v-turbo" / "tiny-teacher.yaml"
     return UNet3DParams(**yaml.safe_load(preset.read_text())["unet"])
 
 

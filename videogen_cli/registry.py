@@ -248,14 +248,7 @@ def layers_for(
     if stage:
         layers.append(Layer(f"stage {stage}", model.stage(stage).defaults))
     if preset:
-        presets = model.presets()
-        path = _named(preset, presets, "preset", model.name)
-        values = load_yaml(path)
-        values.pop("description", None)
-        stages = values.pop("stages", None) or {}
-        layers.append(Layer(f"preset {preset}", values))
-        if stage and stages.get(stage):
-            layers.append(Layer(f"preset {preset}, stage {stage}", stages[stage]))
+        layers += _preset_layers(model, preset, stage)
     if file:
         layers.append(Layer(str(file), load_yaml(file)))
     if overrides:
@@ -263,6 +256,30 @@ def layers_for(
     if options:
         layers.append(Layer("options", options))
     return layers
+
+
+def _preset_layers(model: ModelSpec, name: str, stage: str | None) -> list[Layer]:
+    """Return a preset's layers: those it ``extends`` first, and what belongs to the stage after the rest.
+
+    Raises:
+        UsageError: there is no such preset, or presets extend each other.
+    """
+    general: list[Layer] = []
+    staged: list[Layer] = []
+    seen: list[str] = []
+    following: str | None = name
+    while following:
+        if following in seen:
+            raise UsageError("extends itself", where=f"preset {' > '.join([*seen, following])}")
+        seen.append(following)
+        values = load_yaml(_named(following, model.presets(), "preset", model.name))
+        values.pop("description", None)
+        stages, extended = values.pop("stages", None) or {}, values.pop("extends", None)
+        general.insert(0, Layer(f"preset {following}", values))
+        if stage and stages.get(stage):
+            staged.insert(0, Layer(f"preset {following}, stage {stage}", stages[stage]))
+        following = extended
+    return general + staged
 
 
 def resolve_config(model: ModelSpec, *, target: str | None = None, **choice: Any) -> Resolved:
