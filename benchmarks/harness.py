@@ -27,7 +27,7 @@ SIDES = ("vgen", "torch")
 WARM_UP_CALLS, WARM_UP_SECONDS = 8, 1.0
 HOLD_SECONDS = 15
 DISTURBED, SHORT_SECONDS = 0.05, 0.5  # share of the cores' time, which the kernel counts in hundredths of a second
-LIMIT = 1.5  # times the memory that a case should need: then its process is ended
+LIMIT = 1.5  # times the memory that a case should need, unless another is asked for: then its process is ended
 WATCH_SECONDS = 0.1
 SPARE_GIGABYTES = 3.0  # of memory, that a benchmark leaves alone
 # glibc returns freed memory to the system and takes it anew, page by page, which doubles PyTorch's times; MindSpore
@@ -50,7 +50,8 @@ class Options:
     """How to measure.
 
     ``cores`` are those that timed calls run on, empty for wherever this process may run; ``lock`` is a file that
-    whoever times something on this machine locks meanwhile; ``burst`` the seconds that one repetition lasts at least.
+    whoever times something on this machine locks meanwhile; ``burst`` the seconds that one repetition lasts at least;
+    ``limit`` times the memory that a case should need is the most that it gets.
     """
 
     threads: int = 2
@@ -58,13 +59,14 @@ class Options:
     burst: float = 0.05
     cores: tuple[int, ...] = ()
     lock: Path | None = None
+    limit: float = LIMIT
 
 
 class Side:
     """A worker process, stopped unless it has a request to answer."""
 
     def __init__(self, name: str, options: Options, needed: float, environ: Mapping[str, str] | None = None) -> None:
-        self.name, self.options, self.limit = name, options, needed * LIMIT
+        self.name, self.options, self.limit = name, options, needed * options.limit
         environment = {**os.environ, **ALLOCATOR, "OMP_NUM_THREADS": str(options.threads), **(environ or {})}
         command = [sys.executable, str(Path(__file__).with_name("worker.py")), name, str(options.threads)]
         self.process = subprocess.Popen(
@@ -223,7 +225,7 @@ def measure_apart(suite: str, index: int, options: Options, needed: float) -> di
 
     Before that, vgen's side runs once by itself, so that what is measured is not the start that compiles graphs.
     """
-    groups: Sequence[Sequence[str]] = [SIDES] if fits(2 * LIMIT * needed) else [[name] for name in SIDES]
+    groups: Sequence[Sequence[str]] = [SIDES] if fits(2 * options.limit * needed) else [[name] for name in SIDES]
     found: dict[str, Any] = {}
     with _own_cache() as environ:
         with sides(options, needed, ["vgen"], environ) as started:
