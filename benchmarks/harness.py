@@ -164,7 +164,8 @@ class Turn:
 def measure(started: dict[str, Side], suite: str, index: int, options: Options) -> dict[str, Any]:
     """Run a case on the started sides; return by side its seconds per call, what memory it took, and its outputs.
 
-    Beside them are the seconds of the case's parts, where it has some.
+    Beside them are the seconds of the case's parts, where it has some, and ``others``: the largest share of the cores'
+    time that anyone else took in a repetition that counts.
     """
     found: dict[str, Any] = {}
     for name, side in started.items():
@@ -174,9 +175,9 @@ def measure(started: dict[str, Side], suite: str, index: int, options: Options) 
             with np.load(file) as saved:
                 found[name]["outputs"] = [saved[key] for key in saved.files]
         side.pin()
-    seconds = _alternate(started, options)
+    seconds, others = _alternate(started, options)
     for name, side in started.items():
-        found[name] |= {"seconds": seconds[name], **side.ask("memory"), **_parts(side, options)}
+        found[name] |= {"seconds": seconds[name], "others": others, **side.ask("memory"), **_parts(side, options)}
     return found
 
 
@@ -190,8 +191,8 @@ def _parts(side: Side, options: Options) -> dict[str, Any]:
         turn.end()
 
 
-def _alternate(started: dict[str, Side], options: Options) -> dict[str, list[float]]:
-    """Return by side the seconds per call of each repetition.
+def _alternate(started: dict[str, Side], options: Options) -> tuple[dict[str, list[float]], float]:
+    """Return by side the seconds per call of each repetition, and how much others disturbed them.
 
     Rounds in which others ran on the same cores are made again, once: those least disturbed count.
     """
@@ -208,7 +209,7 @@ def _alternate(started: dict[str, Side], options: Options) -> dict[str, list[flo
     finally:
         turn.end()
     best = sorted(rounds, key=lambda item: item[0])[: options.repeats]
-    return {name: [seconds[name] for _, seconds in best] for name in started}
+    return {name: [seconds[name] for _, seconds in best] for name in started}, best[-1][0]
 
 
 def _warm_up(side: Side, options: Options) -> int:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import report  # noqa: E402
-from harness import LIMIT, SIDES, CaseError, Options, disagreement, fits, measure, measure_apart, sides  # noqa: E402
+from harness import DISTURBED, LIMIT, SIDES, CaseError, Options, disagreement, fits, measure, measure_apart, sides  # noqa: E402
 from machine import describe  # noqa: E402
 
 from videogen_cli.runtime.kernels.build import library  # noqa: E402
@@ -53,6 +53,8 @@ def main(suites: list[str] | None = None) -> None:
             row = _row(suite, case, found)
             results.add(kernels, row)
             print(report.line(row, results.peak(kernels)), flush=True)
+            if row["others"] > DISTURBED:
+                print(f"{'':8s}others took up to {100 * row['others']:.0f} % of the cores' time", flush=True)
             if not row["error"] < TOLERANCE:
                 wrong.append(f"{row['name']} ({row['phase']}): outputs differ by {row['error']:.1e}")
     if asked.docs:
@@ -120,7 +122,8 @@ def _row(suite: str, case: Any, found: dict[str, Any]) -> dict[str, Any]:
         row[side] = summary(found[side]["seconds"]) | {key: found[side][key] for key in ("before_mb", "peak_mb")}
         row[side] |= {"parts": found[side]["parts"]} if found[side]["parts"] else {}
     row["vgen"] |= {key: found["vgen"][key] for key in ("first_peak_mb", "first_seconds") if key in found["vgen"]}
-    return row | {"flops": found["torch"]["flops"], "error": disagreement(found)}
+    others = max(found[side]["others"] for side in SIDES)
+    return row | {"flops": found["torch"]["flops"], "error": disagreement(found), "others": others}
 
 
 def summary(seconds: list[float]) -> dict[str, Any]:
