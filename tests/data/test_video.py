@@ -39,6 +39,8 @@ def encode(path, frames, *, codec="libx264", times=None, rotation=0, pix_fmt="yu
             picture.pts, picture.time_base = times[number] if times else number, tick
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
+    # SVT-AV1 makes a thread of root's that calls it a real-time one, which would starve other threads ever after.
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     return path
 
 

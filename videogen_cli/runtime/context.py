@@ -165,8 +165,7 @@ def _configure(ms: Any, wanted: dict[str, Any]) -> None:
     if _started is None:  # MindSpore takes these settings once
         ms.set_deterministic(wanted["deterministic"])
         if not ascend and library().path:
-            # What is left to its own operators is not worth more: its threads want our kernels' cores, and on a busy
-            # machine one that falls asleep as work arrives holds up the whole graph.
+            # What is left to its own operators is too little for threads that take cores from our kernels.
             ms.device_context.cpu.op_tuning.threads_num(1)
     if wanted["memory_limit_gb"] > 0:
         ms.runtime.set_memory(max_size=f"{wanted['memory_limit_gb']:g}GB")
