@@ -18,12 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from videogen_cli.data.moving_shapes import ALL
 from videogen_cli.files import write_json, write_text
+from videogen_cli.metrics.intervals import mean_interval
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, BEGIN, END = ROOT / "docs" / "t2v-turbo.md", "<!-- proof -->", "<!-- /proof -->"
-REFERENCE = "teacher-50"
+REFERENCE, BASELINE = "teacher-50", "student-none-4"
 SEED = 1000  # no training draws from it
 VARIANTS = {"none": "no reward", "image": "image reward only", "video": "video reward only"}
 
@@ -86,6 +89,25 @@ def seconds(folder: Path) -> float:
     return sum(record["seconds"] for record in records) / len(records)
 
 
+def gains(report: Path) -> str:
+    """Return, as a list in Markdown, what each reward adds to each score, video by video."""
+    scores: dict[str, dict[Any, dict[str, float]]] = {}
+    for video in json.loads((report / "report.json").read_text())["videos"]:
+        scores.setdefault(video["run"], {})[video["prompt"], video["seed"]] = video["scores"]
+    lines = []
+    for name in (f"student-{name}-4" for name in VARIANTS if name != "none"):
+        if not {name, BASELINE} <= set(scores):
+            continue
+        added = []
+        for measure, what in (("hps", "image"), ("video_text", "video")):
+            pairs = [(found[measure], scores[BASELINE][key][measure]) for key, found in scores[name].items()]
+            values = np.array([one - other for one, other in pairs])
+            low, high = mean_interval(values) or (0.0, 0.0)
+            added.append(f"{values.mean():+.4f} ({low:+.4f} to {high:+.4f}) to the {what} reward's score")
+        lines.append(f"- {VARIANTS[name.split('-')[1]]}: {' and '.join(added)}")
+    return "\n".join(["Over the student without rewards, of the same prompt and seed:", "", *lines]) if lines else ""
+
+
 def table(chosen: list[Row], folder: Path, summary: dict[str, Any]) -> str:
     """Return the table in Markdown."""
     runs = {run["name"]: run for run in summary["runs"]}
@@ -97,7 +119,7 @@ def table(chosen: list[Row], folder: Path, summary: dict[str, Any]) -> str:
         run = runs[row.name]
         cells = [row.what, str(row.steps)]
         cells += [share(run["adherence"][kind]) for kind in ("trained", "held_out")]
-        cells += [score(run["scores"][name]) for name in ("hps", "video-text")]
+        cells += [score(run["scores"][name]) for name in ("hps", "video_text")]
         cells.append(f"{seconds(folder / row.name):.2f}")
         cells.append(difference(against[row.name]["adherence"]) if row.name in against else "")
         lines.append(f"| {' | '.join(cells)} |")
@@ -135,8 +157,10 @@ def main() -> None:
     chosen = rows(variants)
     folders = [make(row, folder, prompts, asked.seeds) for row in chosen]
     summary = measure(folders, folder / "report")
+    for run in summary["runs"]:
+        del run["folder"]
     write_json(ROOT / "docs" / "t2v-turbo.json", summary)
-    found = table(chosen, folder, summary)
+    found = f"{table(chosen, folder, summary)}\n\n{gains(folder / 'report')}".strip()
     print(found)
     before, _, rest = PAGE.read_text().partition(BEGIN)
     write_text(PAGE, f"{before}{BEGIN}\n{found}\n{END}{rest.partition(END)[2]}")
