@@ -101,6 +101,7 @@ class _Context(StageContext):
 def _distil(case: Turbo) -> Prepared:
     """Return a step of the engine; what it shows is the gradient's norm and the loss."""
     config = case.config
+    graphs.keep("benchmark", case.name, [asdict(getattr(config, name)) for name in COMPONENTS])
     objective = DistillObjective(_Context(config, _networks(config, train=True), {}, None))
     student = objective.networks.student
     drawn = {

@@ -1,6 +1,6 @@
 """vgen's side of a benchmark: networks in graph mode as ``vgen infer`` runs them, the trainer's own engine.
 
-A network's graph is kept on disk, as ``vgen infer`` keeps it: the first process compiles it, the next ones read it.
+Graphs are kept on disk, as ``vgen infer`` and ``vgen train`` keep them: the first process compiles, the next ones read.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ def _step(case: Model) -> Callable[[], list[np.ndarray]]:
     from videogen_cli.train.engine import Engine
     from videogen_cli.train.parallel import Ranks
 
+    graphs.keep("benchmark", case.name, asdict(case.params), case.part, case.phase)
     part = _network(case)
     objective: Any = SimpleNamespace(trainable={"network": part}, loss=SquareLoss(part))
     engine, arrays, done = Engine(objective, TRAINING, Ranks()), tuple(case.arrays()), [0]

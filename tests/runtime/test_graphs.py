@@ -3,6 +3,12 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from zipfile import ZipFile
+
+import pytest
+
+from videogen_cli.runtime import graphs
 
 PROGRAM = """
 import sys
@@ -27,19 +33,65 @@ for factor, rows in (map(int, word.split("x")) for word in sys.argv[1:]):
 
 def run(folder, *calls):
     program = folder / "program.py"  # MindSpore reads the script it was started by
-    program.write_text(PROGRAM)
+    if not program.exists():
+        program.write_text(PROGRAM)
     env = {**os.environ, "XDG_CACHE_HOME": str(folder)}
     subprocess.run([sys.executable, program, *calls], env=env, check=True, timeout=120)
-    return {path.name: path.stat().st_mtime_ns for path in folder.rglob("*.mindir")}
+    return {path: path.stat().st_ino for path in folder.rglob("*.zip")}
+
+
+def graphs_in(archive):
+    with ZipFile(archive) as file:
+        return sum(name.endswith(".mindir") for name in file.namelist())
 
 
 def test_graphs_are_taken_from_disk_only_in_the_order_they_were_compiled(tmp_path):
     written = run(tmp_path, "2x2", "3x2", "2x2")
-    assert sorted(written) == ["compile_cache_0.mindir", "compile_cache_1.mindir"]
+    (archive,) = written
+    assert graphs_in(archive) == 2
     assert run(tmp_path, "2x2", "3x2") == written, "the same course compiles nothing"
-    assert run(tmp_path, "3x2", "2x2") == written, "another order neither reads nor writes"
-    assert run(tmp_path, "2x5", "2x2") == written, "other shapes neither"
-    assert len(run(tmp_path, "2x2", "3x2", "3x7")) == 3, "a longer course is learnt"
+    assert run(tmp_path, "2x2", "2x5", "3x2") == written, "another course neither reads nor writes"
+    run(tmp_path, "2x2", "3x2", "3x7")
+    assert graphs_in(archive) == 3, "a longer course is learnt"
+    assert len(run(tmp_path, "3x2", "2x2")) == 2, "what begins with another graph has an archive of its own"
+
+
+@pytest.mark.parametrize("damage", ["empty", "noise", "half", "flipped"])
+def test_a_damaged_archive_is_replaced(tmp_path, damage):
+    (archive,) = run(tmp_path, "2x2")
+    whole = bytearray(archive.read_bytes())
+    flipped = bytes(whole[:1000]) + bytes([whole[1000] ^ 1]) + bytes(whole[1001:])
+    archive.write_bytes({"empty": b"", "noise": b"\0" * 4096, "half": bytes(whole[:2000]), "flipped": flipped}[damage])
+    run(tmp_path, "2x2")
+    assert graphs_in(archive) == 1
+
+
+def test_without_a_place_for_it_nothing_is_kept(tmp_path):
+    (archive,) = run(tmp_path, "2x2")
+    archive.unlink()
+    archive.mkdir()
+    run(tmp_path, "2x2", "3x2")
+    assert list(archive.parent.rglob("*")) == [archive]
+
+
+def test_what_was_not_used_for_longest_goes(tmp_path):
+    (archive,) = run(tmp_path, "2x2")
+    for index in range(graphs.KEPT):
+        old = archive.with_name(f"{index}.zip")
+        old.touch()
+        os.utime(old, (index, index))
+    os.utime(archive, (1, 1))
+    run(tmp_path, "2x2", "3x2")
+    left = {path.name for path in archive.parent.iterdir()}
+    assert len(left) == graphs.KEPT and archive.name in left and "0.zip" not in left
+
+
+def test_two_processes_at_once_both_leave_a_whole_archive(tmp_path):
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda calls: run(tmp_path, *calls), [["2x2", "3x2"], ["2x2"], ["2x2", "3x2", "3x7"]]))
+    (archive,) = run(tmp_path, "2x2")
+    assert graphs_in(archive) in (1, 2, 3)
+    assert list(archive.parent.iterdir()) == [archive], "nothing half-written stays"
 
 
 HALF = """

@@ -34,12 +34,16 @@ def run(request: TrainRequest, plan: Plan, output: Output) -> dict[str, Any]:
         raise UsageError("this folder already holds a training run", where=str(folder), hint=hint)
     fresh = stage.trains if plan.config.train.from_scratch else ()
     session = open_session(plan, output, fresh=fresh, only=stage.components(plan.config), train=True)
+    from videogen_cli.runtime import graphs
+    from videogen_cli.train import identity
     from videogen_cli.train.objective import StageContext
     from videogen_cli.train.trainer import Trainer
 
     rank, world = int(os.environ.get("RANK_ID", "0")), int(os.environ.get("RANK_SIZE", "1"))
     context = StageContext(plan.config, session.cells, session.weights, output, rank, world, folder, session.adapters)
     objective = load_attr(stage.objective)(context)
+    run_config = _identity(plan, session.weights)
+    graphs.keep("train", identity.of_graphs(run_config), rank, world)
     trainer = Trainer(
         objective,
         plan.config.train,
@@ -49,7 +53,7 @@ def run(request: TrainRequest, plan: Plan, output: Output) -> dict[str, Any]:
         output=output,
         rank=rank,
         world=world,
-        run_config=_identity(plan, session.weights),
+        run_config=run_config,
     )
     if rank == 0 and not (folder / "config.yaml").exists():
         write_text(folder / "config.yaml", config_yaml(plan.config))

@@ -1,9 +1,10 @@
 """Compiled graphs kept on disk from one process to the next.
 
 MindSpore reads the cache's folder once per process, and finds a graph in it by how many the process compiled before,
-whatever their code and shapes are: a process that compiles in another order is given a wrong graph without a word.
-So each folder carries a list of what its graphs are, in order, and a graph is taken from disk only while the process
-does what the list says.
+whatever their code and shapes are: a process that compiles in another order is given a wrong graph without a word. It
+also writes in place. So what is kept is an archive, replaced as a whole, that each process unpacks for itself; it
+carries a list of what its graphs are, in order, and a graph is taken from it only while the process does what the list
+says.
 """
 
 from __future__ import annotations
@@ -11,40 +12,52 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from videogen_cli.files import cache_root, write_json
+from videogen_cli.errors import DiskError
+from videogen_cli.files import atomic_path, cache_root
 from videogen_cli.runtime.context import started
 from videogen_cli.runtime.kernels.build import library
 
 _ENABLE, _PATH = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
+_LIST = "graphs.json"
+KEPT = 64  # archives, of 1 to 20 MB each; those go that were not used for longest
 
 
 class GraphCache:
     """The graphs of one process, in the order they are compiled.
 
     Args:
-        folder: where the graphs and their list are.
+        folder: where archives are.
+        kind: tells processes apart that may begin with the same graph and go on with others.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._list = folder / "graphs.json"
-        try:
-            self._expected: list[str] = json.loads(self._list.read_text())
-        except (OSError, ValueError):
-            self._expected = []
+    def __init__(self, folder: Path, kind: str) -> None:
+        self._folder, self._kind = folder, kind
+        self._expected: list[str] = []
         self._compiled: list[str] = []
+        self._called: set[Any] = set()
+        self._work: TemporaryDirectory[str] | None = None  # as long as MindSpore may read it
         self._on_course = True
-        os.environ[_PATH] = str(folder)
 
-    def run(self, cell: Callable[..., Any], tensors: list[Any], identity: str) -> Any:
-        """Call ``cell``; ``identity`` says all that its graph depends on."""
-        if identity in self._compiled:
+    def run(self, cell: Callable[..., Any], tensors: tuple[Any, ...], identity: Any) -> Any:
+        """Call ``cell``, whose graph depends on ``identity``, its constants, and the tensors' shapes and types."""
+        shapes = tuple((tensor.shape, str(tensor.dtype)) for tensor in tensors)
+        if (id(cell), shapes) in self._called:
             return cell(*tensors)
+        self._called.add((id(cell), shapes))
+        return self._first_call(cell, tensors, _digest([identity, shapes, _constants(cell)]))
+
+    def _first_call(self, cell: Callable[..., Any], tensors: tuple[Any, ...], identity: str) -> Any:
+        if not self._compiled:
+            self._unpack(identity)
         position = len(self._compiled)
         known = self._expected[position : position + 1]
         self._on_course = self._on_course and known in ([], [identity])
@@ -55,42 +68,99 @@ class GraphCache:
         finally:
             os.environ[_ENABLE] = "0"
         if self._on_course and not known:
-            write_json(self._list, self._compiled)
+            self._pack()
         return result
+
+    def _unpack(self, first: str) -> None:
+        self._archive = self._folder / f"{_digest([self._kind, first])}.zip"
+        try:
+            self._work = TemporaryDirectory(prefix="vgen-graphs-", ignore_cleanup_errors=True)
+            work = Path(self._work.name)
+            if self._archive.exists():
+                self._expected = _extract(self._archive, work)
+                os.utime(self._archive)
+            os.environ[_PATH] = str(work)
+        except OSError:  # without a place for them, graphs are compiled each time
+            self._on_course = False
+
+    def _pack(self) -> None:
+        assert self._work is not None
+        work = Path(self._work.name)
+        try:
+            (work / _LIST).write_text(json.dumps(self._compiled))
+            with atomic_path(self._archive) as part, ZipFile(part, "w") as archive:
+                for path in sorted(work.rglob("*")):
+                    archive.write(path, path.relative_to(work))
+            by_age = sorted(self._folder.glob("*.zip"), key=lambda path: path.stat().st_mtime)
+            for path in by_age[:-KEPT]:
+                path.unlink()
+        except (OSError, DiskError):
+            self._on_course = False
+
+
+def _extract(path: Path, folder: Path) -> list[str]:
+    """Unpack graphs and return their list; of a damaged archive nothing is left."""
+    try:
+        with ZipFile(path) as archive:
+            archive.extractall(folder)
+        return json.loads((folder / _LIST).read_text())
+    except (BadZipFile, ValueError, EOFError, KeyError):
+        shutil.rmtree(folder)
+        folder.mkdir()
+        return []
 
 
 _cache: GraphCache | None = None
 
 
 def keep(*identity: Any) -> None:
-    """Keep the graphs this process will compile with :func:`run` in a folder named by ``identity``.
+    """Keep the graphs this process will compile with :func:`call` and :func:`run`.
 
-    Call it after the device was started and before anything is compiled. Processes that compile the same graphs in
+    Call it after the device was started and before those graphs are compiled. Processes that compile the same graphs in
     the same order should give the same identity, others another one.
     """
     global _cache
     plan = started()
     if plan and plan["compile_cache"] and plan["mode"] == "graph" and _cache is None:
-        about = [plan[key] for key in ("target", "jit_level", "dtype", "mindspore")]
+        about = [plan[key] for key in ("target", "jit_level", "dtype", "mindspore", "recompute")]
         about.append(library().path if plan["target"] == "cpu" else None)  # its name says what is in it
-        _cache = GraphCache(cache_root() / "graphs" / _digest([identity, about, _sources()]))
+        _cache = GraphCache(cache_root() / "graphs", _digest([identity, about, _sources()]))
+
+
+def call(cell: Callable[..., Any], tensors: tuple[Any, ...], *identity: Any) -> Any:
+    """Call a cell on tensors and return what it returns.
+
+    Args:
+        cell: what to call.
+        tensors: its inputs.
+        identity: what the graph depends on beside the inputs' shapes and types and the cell's constants: JSON-like
+            values, such as the network's params.
+    """
+    return cell(*tensors) if _cache is None else _cache.run(cell, tensors, identity)
 
 
 def run(cell: Callable[..., Any], arrays: tuple[np.ndarray, ...], *identity: Any) -> np.ndarray:
     """Call a network on host arrays and bring its one output back, as float32 where it computes in less.
 
-    Args:
-        cell: what to call; it must be the only one of its identity in this process.
-        arrays: its inputs.
-        identity: what the graph depends on beside the inputs' shapes: JSON-like values, such as the network's params.
+    The arguments are those of :func:`call`.
     """
     from mindspore import Tensor
 
-    tensors = [Tensor(np.ascontiguousarray(array)) for array in arrays]
-    if _cache is None:
-        return _widened(cell(*tensors).asnumpy())
-    shapes = [(array.shape, str(array.dtype)) for array in arrays]
-    return _widened(_cache.run(cell, tensors, _digest([identity, shapes])).asnumpy())
+    tensors = tuple(Tensor(np.ascontiguousarray(array)) for array in arrays)
+    return _widened(call(cell, tensors, *identity).asnumpy())
+
+
+def _constants(cell: Any) -> list[Any]:
+    """Return the digests of all tensors in a cell that are no parameters: graphs hold their values."""
+    from mindspore import Parameter, Tensor
+
+    found = []
+    for name, part in cell.cells_and_names() if hasattr(cell, "cells_and_names") else ():
+        for key, value in vars(part).items():
+            if isinstance(value, Tensor) and not isinstance(value, Parameter):
+                array = value.asnumpy()
+                found.append((name, key, str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest()))
+    return found
 
 
 def _widened(array: np.ndarray) -> np.ndarray:
@@ -105,7 +175,6 @@ def _digest(value: Any) -> str:
 def _sources() -> str:
     """Return a digest of the code that graphs are compiled from."""
     digest = hashlib.sha256()
-    package = Path(__file__).parents[1]
-    for path in sorted([*package.glob("nets/**/*.py"), *package.glob("runtime/**/*.py")]):
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

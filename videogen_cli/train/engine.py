@@ -9,6 +9,7 @@ import mindspore as ms
 import numpy as np
 
 from videogen_cli.config import TrainConfig
+from videogen_cli.runtime import graphs
 from videogen_cli.runtime.context import started
 from videogen_cli.train.layout import Parts, lay_out
 from videogen_cli.train.objective import Objective
@@ -44,7 +45,8 @@ class Engine:
         scale, count = ms.Tensor(loss_scale, ms.float32), len(batches) * self.ranks.world
         gradient = stats = None
         for batch in batches:
-            part, seen = self.backward(scale, *(ms.Tensor(array) for array in batch))
+            tensors = (scale, *(ms.Tensor(array) for array in batch))
+            part, seen = graphs.call(self.backward, tensors, "training step")
             gradient = part if count == 1 else self.optimizer.add(gradient, part)
             stats = seen if stats is None else stats + seen
             del part  # its memory serves the next backward

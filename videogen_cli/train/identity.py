@@ -20,6 +20,13 @@ HARMLESS = (
     *(f"device.{name}" for name in ("threads", "device_id", "compile_cache", "kernels", "memory_limit_gb", "env*")),
 )
 
+# Keys that no compiled graph depends on: other numbers flow through the same graph.
+OUTSIDE_GRAPHS = (
+    *(f"train.{name}*" for name in ("learning_rate", "end_learning_rate", "schedule", "cycle.", "warmup_", "beta")),
+    *(f"train.{name}*" for name in ("epsilon", "weight_decay", "clip_norm", "ema_", "loss_scale", "accumulation")),
+    *("seed", "weights*", "data.path", "data.drop_caption"),
+)
+
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return dotted key -> value of nested mappings."""
@@ -37,6 +44,11 @@ def essence(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the flat keys that decide a run's numbers, as JSON would give them back."""
     kept = {k: v for k, v in flatten(values).items() if not any(fnmatch.fnmatch(k, p) for p in HARMLESS)}
     return json.loads(json.dumps(kept, sort_keys=True, default=str))
+
+
+def of_graphs(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the flat keys that decide what graphs a run compiles."""
+    return {k: v for k, v in essence(values).items() if not any(fnmatch.fnmatch(k, p) for p in OUTSIDE_GRAPHS)}
 
 
 def digest(values: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from videogen_cli.models.t2v_turbo.latents import cached_moments, sample_indices
 from videogen_cli.models.t2v_turbo.pipeline import T2VTurboPipeline, check
 from videogen_cli.nets.dropout import draw_masks
 from videogen_cli.nets.params.vae2d import downsample_factor
+from videogen_cli.runtime import graphs
 from videogen_cli.train.objective import StageContext, Trainable
 
 PREVIEW_PROMPTS = ("a red circle moving right", "a blue square moving down", "a green triangle moving left")
@@ -147,7 +148,8 @@ class DistillObjective:
 
         draws = rng(self.config.seed, "distill-validation")
         indices = draws.integers(len(self.dataset), size=self.config.train.batch_size).tolist()
-        values = self.loss(*(Tensor(part) for part in self._batch(indices, draws, key=0, drop=False)))
+        tensors = tuple(Tensor(part) for part in self._batch(indices, draws, key=0, drop=False))
+        values = graphs.call(self.loss, tensors, "validation")
         names = ("loss", *self.scalar_names)
         return {name: float(value.asnumpy()) for name, value in zip(names, values, strict=True)}
 

@@ -170,7 +170,8 @@ class DiffusionObjective:
 
         draws = rng(self.config.seed, "diffusion-validation")
         indices = draws.integers(len(self.dataset), size=self.config.train.batch_size).tolist()
-        return {"loss": float(self.loss(*(Tensor(part) for part in self._batch(indices, draws))).asnumpy())}
+        tensors = tuple(Tensor(part) for part in self._batch(indices, draws))
+        return {"loss": float(graphs.call(self.loss, tensors, "validation").asnumpy())}
 
     def preview(self, folder: Path, step: int) -> list[Path]:
         """Sample a few fixed prompts, side by side in one GIF."""
