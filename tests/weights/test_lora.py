@@ -53,7 +53,32 @@ def _as_new_pickled_list(folder: Path) -> Path:
     return folder / "l5.ckpt"
 
 
-FORMS = [_as_torch_list, _as_torch_dict, _as_npz, _as_pickled_list, _as_old_pickled_list, _as_new_pickled_list]
+def _as_pickled_mindspore(folder: Path) -> Path:
+    import mindspore as ms
+
+    tensors = [ms.Tensor(a) if index % 2 else ms.Parameter(ms.Tensor(a)) for index, a in enumerate(FACTORS)]
+    (folder / "m.ckpt").write_bytes(pickle.dumps(tensors))
+    return folder / "m.ckpt"
+
+
+def _as_pickled_older_mindspore(folder: Path) -> Path:
+    """Write tensors as releases did whose state is a tuple of one array."""
+    arrays = [pickle.dumps(a, protocol=2)[2:-1] for a in FACTORS]
+    tensors = b"".join(b"cmindspore.common.tensor\nTensor\n)\x81" + a + b"\x85ba" for a in arrays)
+    (folder / "m2.ckpt").write_bytes(b"\x80\x02]" + tensors + b".")
+    return folder / "m2.ckpt"
+
+
+FORMS = [
+    _as_torch_list,
+    _as_torch_dict,
+    _as_npz,
+    _as_pickled_list,
+    _as_old_pickled_list,
+    _as_new_pickled_list,
+    _as_pickled_mindspore,
+    _as_pickled_older_mindspore,
+]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -66,7 +91,11 @@ def test_every_form_reads_the_same(tmp_path: Path, form) -> None:
 
 
 def test_pickles_of_anything_else_are_refused(tmp_path: Path) -> None:
-    for index, value in enumerate(({"a": 1}, [np.array(["text"])], [np.array([print])], [1, 2])):
+    import mindspore as ms
+
+    texts = np.array(["text"])
+    values = ({"a": 1}, [texts], [np.array([print])], [1, 2], [ms.Tensor(texts)], [ms.float32])
+    for index, value in enumerate(values):
         path = tmp_path / f"{index}.ckpt"
         path.write_bytes(pickle.dumps(value))
         with pytest.raises(WeightsError):

@@ -1,4 +1,4 @@
-"""numpy's ``.npz`` archives of plain arrays, and pickled lists or dictionaries of them.
+"""numpy's ``.npz`` archives of plain arrays, and pickled lists or dictionaries of them or of MindSpore's tensors.
 
 Both are how T2V-Turbo's MindSpore port has stored LoRA factors.
 """
@@ -108,6 +108,25 @@ class _Array(Stateful):
         self.value = _array(raw, dtype, shape, "F" if fortran else "C")
 
 
+class _Tensor(Stateful):
+    """A pickled ``mindspore.Tensor``: no arguments, and an array as its state, in what its release puts that into."""
+
+    value: LazyTensor | None = None
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def set_state(self, state: Any) -> None:
+        """Take ``{"value": (array,)}`` or ``(array,)``."""
+        (array,) = state["value"] if isinstance(state, dict) else state
+        self.value = _filled(array)
+
+
+def _parameter(data: Any, *_: Any) -> Any:
+    """Return a pickled ``mindspore.Parameter``'s tensor; its name and flags follow."""
+    return data
+
+
 def _array(raw: Any, dtype: Any, shape: Any, order: Any) -> LazyTensor:
     layout = dtype.resolve()
     values = np.frombuffer(raw, layout).reshape(shape, order=order)
@@ -117,16 +136,20 @@ def _array(raw: Any, dtype: Any, shape: Any, order: Any) -> LazyTensor:
 
 
 def read_pickled_arrays(path: Path) -> Checkpoint:
-    """Open a plain pickle that is a list or dictionary of numpy arrays and nothing else.
+    """Open a plain pickle that is a list or dictionary of numpy arrays or MindSpore tensors and nothing else.
 
-    The arrays are views of the file; no code of the file and none of numpy's unpickling is run.
+    They are views of the file; no code of the file and none of numpy's or MindSpore's unpickling is run.
 
     Raises:
         WeightsError: damaged, hostile, or anything else than arrays.
     """
     file = MappedFile(path)
     where = plain(path)
-    handlers: dict[tuple[str, str], Any] = {("numpy", "dtype"): _ArrayType}
+    handlers: dict[tuple[str, str], Any] = {
+        ("numpy", "dtype"): _ArrayType,
+        ("mindspore.common.tensor", "Tensor"): _Tensor,
+        ("mindspore.common.parameter", "Parameter"): _parameter,
+    }
     for package in ("numpy.core", "numpy._core"):
         handlers[f"{package}.multiarray", "_reconstruct"] = _Array
         handlers[f"{package}.numeric", "_frombuffer"] = _array
@@ -149,7 +172,7 @@ def _plain_arrays(value: Any) -> Any:
 
 
 def _filled(item: Any) -> LazyTensor:
-    value = item.value if isinstance(item, _Array) else item
+    value = item.value if isinstance(item, (_Array, _Tensor)) else item
     if not isinstance(value, LazyTensor):
         raise ValueError
     return value
