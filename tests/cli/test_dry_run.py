@@ -40,6 +40,16 @@ def test_training_keeps_weights_gradients_and_moments(vgen):
     assert estimate["memory_bytes"] >= 4 * 4 * estimate["trained_params"]
 
 
+def test_half_precision_narrows_what_is_sampled_with_and_not_the_masters_of_training(vgen):
+    half = ("--preset", "vc2", "--dry-run", "--json", "device.target=ascend", "device.dtype=fp16")
+    sampling, training = (
+        json.loads(vgen(*words, *half).stdout)["estimate"]
+        for words in (("infer", "t2v-turbo", "--prompt", "x"), ("train", "t2v-turbo", "--stage", "distill"))
+    )
+    assert sampling["weights_bytes"] == 2 * sampling["params"]
+    assert training["weights_bytes"] == 4 * training["params"]
+
+
 @pytest.mark.parametrize("verb", ["infer --prompt x --dry-run", "train --stage vae --dry-run", "show", "ls"])
 def test_planning_never_imports_mindspore(verb):
     name, *rest = verb.split()

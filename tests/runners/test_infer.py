@@ -11,6 +11,8 @@ from vgen_process import run_vgen
 from tests.conftest import find_golden, read_golden
 from tests.models.t2v_turbo.worlds import World
 from videogen_cli.errors import DataError
+from videogen_cli.output import Output
+from videogen_cli.registry import resolve_config, spec
 from videogen_cli.runners import infer
 
 PROMPTS = "id,prompt,note\nfirst,a red circle,x\n,a blue square,y\n"
@@ -89,3 +91,16 @@ def test_latents_of_another_model_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((8, 3, 8, 12), np.float32))
     with pytest.raises(DataError, match=r"\(8, 3, 8, 12\)"):
         infer._read_latents(tmp_path / "a.npy", (4, 3, 8, 12))
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 0, 0), (12, 200, 90)])
+def test_a_video_of_one_colour_is_warned_of_and_written(tmp_path, colour, capsys):
+    config = resolve_config(spec("t2v-turbo"), preset="tiny").config
+    frames = np.broadcast_to(np.array(colour, np.uint8), (2, 32, 32, 3))
+    writer = infer.ResultWriter(tmp_path, config, {}, Output())
+    writer.write(infer.Job("plain", "a red circle", 0), frames, 0.1)
+    assert "the whole video has one colour" in capsys.readouterr().err
+    half = np.concatenate([frames[:, :, :16], 255 - frames[:, :, 16:]], 2)
+    writer.write(infer.Job("halves", "a red circle", 0), half, 0.1)
+    assert "one colour" not in capsys.readouterr().err
+    assert len(writer.records) == 2

@@ -16,6 +16,7 @@ from videogen_cli.data.parallel import in_background
 from videogen_cli.data.video import write_video
 from videogen_cli.errors import DataError, NonFiniteError
 from videogen_cli.files import disk_errors, write_text
+from videogen_cli.metrics.video_quality import is_constant
 from videogen_cli.output import Output, Progress
 from videogen_cli.runners.plan import Plan, pipeline_type
 from videogen_cli.runners.prompts import Prompt, read_prompts
@@ -189,7 +190,7 @@ class ResultWriter:
         """Write one video (f h w 3) and its record."""
         sample = self.config.sample
         path = write_video(self.folder / f"{job.name}.{sample.format}", frames, sample.fps, sample.format)
-        if frames.std() < 1.0:
+        if is_constant(frames):
             self.output.warn(f"{path.name}: the whole video has one colour")
         record = {
             "file": path.name,

@@ -159,14 +159,14 @@ def describe(plan: Plan, request: Request, verb: str) -> dict[str, Any]:
     stage = plan.spec.stage(plan.stage) if plan.stage else None
     device = context.plan(plan.config.device)
     sizes = component_sizes(plan, plan.components)
-    weights_bytes = sum(sizes.values()) * BYTES[device["dtype"]]
+    weights_bytes = sum(sizes.values()) * BYTES["fp32" if stage else device["dtype"]]  # training: float32 masters
     trained = sum(sizes[name] for name in stage.trains) + factor_count(plan, stage.adapts) if stage else 0
     estimate = {
         "params": sum(sizes.values()),
         "params_by_component": sizes,
         "trained_params": trained,
         "weights_bytes": weights_bytes,
-        # Training keeps fp32 master weights, gradients and two moments of what it trains, and EMA where it is on.
+        # Training keeps gradients and two moments of what it trains, and EMA where it is on, in float32.
         "memory_bytes": weights_bytes + trained * 4 * (4 if plan.config.train.ema_decay else 3),
     }
     return {
