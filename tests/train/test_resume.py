@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from videogen_cli.files import sha256_file
+from videogen_cli.files import cache_root, sha256_file
 from videogen_cli.train import checkpoints
 from videogen_cli.train.metrics import TIME, read
 
@@ -21,8 +21,8 @@ STEPS = 60
 RUN = [f"max_steps={STEPS}", "checkpoint_every=7", "validate_every=10", "preview_every=15", "keep_checkpoints=100"]
 
 
-def start(folder, *pairs, threads="2", delay="0.02"):
-    env = {**os.environ, "OMP_NUM_THREADS": threads}
+def start(folder, *pairs, threads="2", delay="0.02", **environ):
+    env = {**os.environ, "OMP_NUM_THREADS": threads, **environ}
     command = [sys.executable, str(SCRIPT), str(folder), *RUN, f"delay={delay}", *pairs]
     return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
 
@@ -82,6 +82,19 @@ def test_thread_count_and_cadence_do_not_matter(uninterrupted, tmp_path):
     assert [line for line in lines if line["kind"] == "train"] == [
         line for line in uninterrupted[1] if line["kind"] == "train"
     ]
+
+
+def test_graphs_of_an_earlier_process_compute_the_same(uninterrupted, tmp_path):
+    cache = tmp_path / "cache" / cache_root().name
+    cache.mkdir(parents=True)
+    (cache / "kernels").symlink_to(cache_root() / "kernels")
+    kept = []
+    for name in ("first", "again"):
+        code, errors = finish(start(tmp_path / name, "graphs=1", delay="0", XDG_CACHE_HOME=str(cache.parent)))
+        assert code == 0, errors
+        assert outcome(tmp_path / name) == uninterrupted
+        kept.append([(path.name, path.stat().st_ino) for path in (cache / "graphs").iterdir()])
+    assert len(kept[0]) == 1 and kept[0] == kept[1], "the second process compiles nothing"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

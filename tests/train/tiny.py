@@ -1,6 +1,7 @@
 """A network of a few hundred weights and a run of it, for the tests of the training loop.
 
-Run as a script it trains in a process of its own: ``tiny.py FOLDER [key=value ...] [resume=auto]``.
+Run as a script it trains in a process of its own: ``tiny.py FOLDER [key=value ...] [resume=auto] [graphs=1]``, with
+``graphs`` on graphs of an earlier process.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from videogen_cli.runtime.context import start
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "2")
-start(DeviceConfig(target="cpu", compile_cache=False))
+start(DeviceConfig(target="cpu", compile_cache="graphs=1" in sys.argv))
 
 from mindspore import nn, ops  # noqa: E402 (the device is started first)
 
+from videogen_cli.runtime import graphs  # noqa: E402
 from videogen_cli.runtime.cells import Cell, Init, parameter  # noqa: E402
 from videogen_cli.train.trainer import Trainer  # noqa: E402
 
@@ -136,6 +138,8 @@ def main() -> int:
     folder, *pairs = sys.argv[1:]
     values = dict(pair.split("=") for pair in pairs)
     resume, delay = values.pop("resume", None), float(values.pop("delay", 0))
+    if values.pop("graphs", None):
+        graphs.keep("tiny")
     changes = {name: int(value) for name, value in values.items()}
     try:
         trainer(folder, TinyObjective(delay=delay), **changes).run(resume)
