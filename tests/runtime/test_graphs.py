@@ -1,5 +1,6 @@
 """Graphs come back from disk for the network and shapes they were compiled for, and for nothing else."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -31,11 +32,11 @@ for factor, rows in (map(int, word.split("x")) for word in sys.argv[1:]):
 """
 
 
-def run(folder, *calls):
+def run(folder, *calls, **environ):
     program = folder / "program.py"  # MindSpore reads the script it was started by
     if not program.exists():
         program.write_text(PROGRAM)
-    env = {**os.environ, "XDG_CACHE_HOME": str(folder)}
+    env = {**os.environ, "XDG_CACHE_HOME": str(folder), **environ}
     subprocess.run([sys.executable, program, *calls], env=env, check=True, timeout=120)
     return {path: path.stat().st_ino for path in folder.rglob("*.zip")}
 
@@ -84,6 +85,20 @@ def test_what_was_not_used_for_longest_goes(tmp_path):
     run(tmp_path, "2x2", "3x2")
     left = {path.name for path in archive.parent.iterdir()}
     assert len(left) == graphs.KEPT and archive.name in left and "0.zip" not in left
+
+
+def test_what_a_killed_process_left_goes_and_what_a_living_one_has_stays(tmp_path):
+    places = {}
+    for name in ("left", "held", "new"):
+        places[name] = tmp_path / f"vgen-graphs-{name}"
+        (places[name] / "inside").mkdir(parents=True)
+        if name != "new":
+            os.utime(places[name], (0, 0))
+    held = os.open(places["held"], os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    run(tmp_path, "2x2", TMPDIR=str(tmp_path))
+    assert {path.name for path in tmp_path.glob("vgen-graphs-*")} == {"vgen-graphs-held", "vgen-graphs-new"}
+    os.close(held)
 
 
 def test_two_processes_at_once_both_leave_a_whole_archive(tmp_path):

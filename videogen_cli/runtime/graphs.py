@@ -9,13 +9,17 @@ says.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir, mkdtemp
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
@@ -28,6 +32,8 @@ from videogen_cli.runtime.kernels.build import library
 
 _ENABLE, _PATH = "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH"
 _LIST = "graphs.json"
+_WORK = "vgen-graphs-"
+_SETTLED = 60.0  # seconds after which a folder has been locked by its process, if that lives
 KEPT = 64  # archives, of 1 to 20 MB each; those go that were not used for longest
 
 
@@ -44,7 +50,7 @@ class GraphCache:
         self._expected: list[str] = []
         self._compiled: list[str] = []
         self._called: set[Any] = set()
-        self._work: TemporaryDirectory[str] | None = None  # as long as MindSpore may read it
+        self._work: Path | None = None
         self._on_course = True
 
     def run(self, cell: Callable[..., Any], tensors: tuple[Any, ...], identity: Any) -> Any:
@@ -74,28 +80,51 @@ class GraphCache:
     def _unpack(self, first: str) -> None:
         self._archive = self._folder / f"{_digest([self._kind, first])}.zip"
         try:
-            self._work = TemporaryDirectory(prefix="vgen-graphs-", ignore_cleanup_errors=True)
-            work = Path(self._work.name)
+            self._work = _own_folder()
             if self._archive.exists():
-                self._expected = _extract(self._archive, work)
+                self._expected = _extract(self._archive, self._work)
                 os.utime(self._archive)
-            os.environ[_PATH] = str(work)
+            os.environ[_PATH] = str(self._work)
         except OSError:  # without a place for them, graphs are compiled each time
             self._on_course = False
 
     def _pack(self) -> None:
         assert self._work is not None
-        work = Path(self._work.name)
         try:
-            (work / _LIST).write_text(json.dumps(self._compiled))
+            (self._work / _LIST).write_text(json.dumps(self._compiled))
             with atomic_path(self._archive) as part, ZipFile(part, "w") as archive:
-                for path in sorted(work.rglob("*")):
-                    archive.write(path, path.relative_to(work))
+                for path in sorted(self._work.rglob("*")):
+                    archive.write(path, path.relative_to(self._work))
             by_age = sorted(self._folder.glob("*.zip"), key=lambda path: path.stat().st_mtime)
             for path in by_age[:-KEPT]:
                 path.unlink()
         except (OSError, DiskError):
             self._on_course = False
+
+
+def _own_folder() -> Path:
+    """Make a folder that goes when this process ends, or when another one starts after this one was killed."""
+    for other in Path(gettempdir()).glob(f"{_WORK}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - other.stat().st_mtime > _SETTLED:
+                descriptor = _lock(other)
+                shutil.rmtree(other)
+                os.close(descriptor)
+    folder = Path(mkdtemp(prefix=_WORK))
+    _lock(folder)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _lock(folder: Path) -> int:
+    """Hold a folder until this process ends, however it does; a :class:`BlockingIOError` says that another one does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _extract(path: Path, folder: Path) -> list[str]:
