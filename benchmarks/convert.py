@@ -25,20 +25,15 @@ TENSOR_BYTES = 64 << 20
 REPEATS = 3  # the best is taken: other work on the machine only ever adds time
 _CHILD = """
 import json, sys, time
-from contextlib import contextmanager
 from pathlib import Path
+from videogen_cli.output import Output
 from videogen_cli.runners.convert import ConvertRequest, run
-class Silent:
-    def __getattr__(self, _):
-        return lambda *args: None
-    @contextmanager
-    def progress(self, *_):
-        yield Silent()
 def peak():  # of this process alone; ru_maxrss would begin with the parent's
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
 before = peak()
 start = time.perf_counter()
-run(ConvertRequest(type="raw", source=Path(sys.argv[1]), target=Path(sys.argv[2]), dtype=sys.argv[3] or None), Silent())
+source, target, dtype = sys.argv[1:]
+run(ConvertRequest(type="raw", source=Path(source), target=Path(target), dtype=dtype or None), Output(quiet=True))
 seconds = time.perf_counter() - start
 print(json.dumps([seconds, before, peak(), "mindspore" in sys.modules]))
 """

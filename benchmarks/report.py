@@ -43,9 +43,13 @@ class Results:
         self.file.parent.mkdir(exist_ok=True)
         self.file.write_text(json.dumps({"runs": self.runs, "library": self.library}, indent=1) + "\n")
 
+    def rows(self, kernels: str) -> list[dict[str, Any]]:
+        """Return all rows with kernels ("on") or without ("off")."""
+        return self.runs.get(kernels, {"rows": []})["rows"]
+
     def peak(self, kernels: str) -> float:
         """Return the most FLOP/s that either side reached in the products that stand for the machine's peak, or 0."""
-        rows = [row for row in self.runs.get(kernels, {"rows": []})["rows"] if row["name"].startswith(PEAK)]
+        rows = [row for row in self.rows(kernels) if row["name"].startswith(PEAK)]
         return max((row["flops"] / row[side]["least"] for row in rows for side in SIDES), default=0.0)
 
 
@@ -99,6 +103,7 @@ def write(results: Results, docs: Path) -> None:
     page = docs / "performance.md"
     bodies = {"machine": _machine(results), "models": _table(results, "models"), "ops": _table(results, "ops")}
     bodies |= {"library": _library(results), "turbo": _table(results, "turbo"), "turbo-parts": _parts(results)}
+    bodies["models-off"] = _table(results, "models", "off", beside=False)
     text = page.read_text()
     for name, body in bodies.items():
         begin, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
@@ -117,11 +122,11 @@ def _machine(results: Results) -> str:
     return "\n".join(lines).strip()
 
 
-def _table(results: Results, suite: str) -> str:
-    """Return a table of the runs with kernels, beside them the ratios without."""
-    main, other = ("on", "off") if "on" in results.runs else ("off", "on")
-    rows = [row for row in results.runs[main]["rows"] if row["suite"] == suite]
-    without = {_key(row): row for row in results.runs.get(other, {"rows": []})["rows"]}
+def _table(results: Results, suite: str, kernels: str = "on", *, beside: bool = True) -> str:
+    """Return a table of the runs with kernels or without; with ``beside`` also the ratios of the others."""
+    other = {"on": "off", "off": "on"}[kernels]
+    rows = [row for row in results.rows(kernels) if row["suite"] == suite]
+    without = {_key(row): row for row in results.rows(other)} if beside else {}
     memories = suite in WHOLE
     heads = [
         "",
@@ -135,9 +140,10 @@ def _table(results: Results, suite: str) -> str:
     ]
     heads += [f"ratio, kernels {other}"] * bool(without)
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-    for row in sorted(rows, key=lambda row: row["phase"]):
+    order = {_key(row): place for place, row in enumerate(results.rows("on"))}
+    for row in sorted(rows, key=lambda row: (row["phase"], order.get(_key(row), 0))):
         cells = [row["phase"], row["what"], spread(row["vgen"]), spread(row["torch"]), f"**{ratio(row):.2f}**"]
-        cells.append(shares(row, results.peak(main)))
+        cells.append(shares(row, results.peak(kernels)))
         if memories:
             both = " / ".join(f"{row[s]['peak_mb']:.0f} ({row[s]['before_mb']:.0f})" for s in SIDES)
             cells += [both, f"{memory(row):.2f}", _first_start(row)]
@@ -150,9 +156,8 @@ def _table(results: Results, suite: str) -> str:
 
 def _parts(results: Results) -> str:
     """Return a table of the parts of those cases that tell them, with each part's share of the whole."""
-    rows = results.runs["on" if "on" in results.runs else "off"]["rows"]
     lines = ["| | | vgen ms | share | torch ms | share | ratio |", "|---|---|---|---|---|---|---|"]
-    for row in rows:
+    for row in results.rows("on"):
         ours, theirs = (row[side].get("parts", {}) for side in SIDES)
         for part in ours:
             pairs = ((ours[part], row["vgen"]["median"]), (theirs[part], row["torch"]["median"]))
