@@ -57,6 +57,42 @@ def test_graphs_are_taken_from_disk_only_in_the_order_they_were_compiled(tmp_pat
     assert len(run(tmp_path, "3x2", "2x2")) == 2, "what begins with another graph has an archive of its own"
 
 
+NET = """
+from mindspore import Tensor, nn
+class Net(nn.Cell):
+    def __init__(self, constant):
+        super().__init__()
+        self.constant = Tensor([float(constant)])
+    def construct(self, x):
+        return x * self.constant + 1.0
+"""
+USES_NET = """
+import sys
+import numpy as np
+from videogen_cli.config import DeviceConfig
+from videogen_cli.runtime import context, graphs
+context.start(DeviceConfig(threads=1))
+graphs.keep("test")
+from net import Net
+print(graphs.run(Net(sys.argv[1]), (np.ones(1, np.float32),)).item())
+"""
+
+
+def test_another_constant_and_other_code_are_other_graphs(tmp_path):
+    (tmp_path / "net.py").write_text(NET)
+    (tmp_path / "program.py").write_text(USES_NET)
+
+    def compute(constant):
+        env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, tmp_path / "program.py", constant]
+        done = subprocess.run(command, env=env, check=True, timeout=120, capture_output=True, text=True)
+        return float(done.stdout), len(list(tmp_path.rglob("*.zip")))
+
+    assert [compute("2"), compute("2"), compute("3")] == [(3, 1), (3, 1), (4, 2)]
+    (tmp_path / "net.py").write_text(NET.replace("1.0", "5.0"))
+    assert [compute("2"), compute("2")] == [(7, 3), (7, 3)]
+
+
 @pytest.mark.parametrize("damage", ["empty", "noise", "half", "flipped"])
 def test_a_damaged_archive_is_replaced(tmp_path, damage):
     (archive,) = run(tmp_path, "2x2")

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from videogen_cli.errors import DiskError
-from videogen_cli.files import atomic_path, cache_root
+from videogen_cli.files import atomic_path, cache_root, sha256_file
 from videogen_cli.runtime.context import started
 from videogen_cli.runtime.kernels.build import library
 
@@ -59,7 +60,7 @@ class GraphCache:
         if (id(cell), shapes) in self._called:
             return cell(*tensors)
         self._called.add((id(cell), shapes))
-        return self._first_call(cell, tensors, _digest([identity, shapes, _constants(cell)]))
+        return self._first_call(cell, tensors, _digest([identity, shapes, _contents(cell)]))
 
     def _first_call(self, cell: Callable[..., Any], tensors: tuple[Any, ...], identity: str) -> Any:
         if not self._compiled:
@@ -179,17 +180,19 @@ def run(cell: Callable[..., Any], arrays: tuple[np.ndarray, ...], *identity: Any
     return _widened(call(cell, tensors, *identity).asnumpy())
 
 
-def _constants(cell: Any) -> list[Any]:
-    """Return the digests of all tensors in a cell that are no parameters: graphs hold their values."""
+def _contents(cell: Any) -> list[Any]:
+    """Return digests of what graphs hold of a cell: tensors that are no parameters, and the code of its parts."""
     from mindspore import Parameter, Tensor
 
-    found = []
+    found, modules = [], set()
     for name, part in cell.cells_and_names() if hasattr(cell, "cells_and_names") else ():
+        modules.add(type(part).__module__)
         for key, value in vars(part).items():
             if isinstance(value, Tensor) and not isinstance(value, Parameter):
                 array = value.asnumpy()
                 found.append((name, key, str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest()))
-    return found
+    files = [getattr(sys.modules.get(module), "__file__", None) for module in sorted(modules)]
+    return [*found, *(sha256_file(file) for file in files if file)]
 
 
 def _widened(array: np.ndarray) -> np.ndarray:
