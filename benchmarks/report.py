@@ -32,7 +32,19 @@ class Results:
         places = [place for place, old in enumerate(rows) if _key(old) == _key(row)]
         place = places[0] if places else len(rows)
         rows[place : place + 1] = [row]
+        self.failures(kernels)[:] = [old for old in self.failures(kernels) if _key(old) != _key(row)]
         self._save()
+
+    def add_failure(self, kernels: str, case: dict[str, str], reason: str) -> None:
+        """Keep why a case (suite, name, phase, what) was not measured, unless it once was."""
+        if _key(case) not in map(_key, self.rows(kernels)):
+            others = [old for old in self.failures(kernels) if _key(old) != _key(case)]
+            self.runs[kernels]["failures"] = [*others, {**case, "reason": reason}]
+            self._save()
+
+    def failures(self, kernels: str) -> list[dict[str, str]]:
+        """Return the cases that were tried and not measured, each with its reason."""
+        return self.runs.get(kernels, {}).setdefault("failures", [])
 
     def add_library(self, row: dict[str, Any]) -> None:
         """Keep a comparison of a peer with a library's module, in the file too."""
@@ -125,8 +137,9 @@ def _machine(results: Results) -> str:
 def _table(results: Results, suite: str, kernels: str = "on", *, beside: bool = True) -> str:
     """Return a table of the runs with kernels or without; with ``beside`` also the ratios of the others."""
     other = {"on": "off", "off": "on"}[kernels]
-    rows = [row for row in results.rows(kernels) if row["suite"] == suite]
-    without = {_key(row): row for row in results.rows(other)} if beside else {}
+    rows = [row for row in [*results.rows(kernels), *results.failures(kernels)] if row["suite"] == suite]
+    without = {_key(row): f"{ratio(row):.2f}" for row in results.rows(other)} if beside else {}
+    without |= {_key(row): row["reason"] for row in results.failures(other)} if beside else {}
     memories = suite in WHOLE
     heads = [
         "",
@@ -142,6 +155,9 @@ def _table(results: Results, suite: str, kernels: str = "on", *, beside: bool = 
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     order = {_key(row): place for place, row in enumerate(results.rows("on"))}
     for row in sorted(rows, key=lambda row: (row["phase"], order.get(_key(row), 0))):
+        if "reason" in row:
+            lines.append(f"| {' | '.join([row['phase'], row['what'], row['reason'], *[''] * (len(heads) - 3)])} |")
+            continue
         cells = [row["phase"], row["what"], spread(row["vgen"]), spread(row["torch"]), f"**{ratio(row):.2f}**"]
         cells.append(shares(row, results.peak(kernels)))
         if memories:
@@ -149,7 +165,7 @@ def _table(results: Results, suite: str, kernels: str = "on", *, beside: bool = 
             cells += [both, f"{memory(row):.2f}", _first_start(row)]
         cells.append(f"{row['error']:.0e}")
         if without:
-            cells.append(f"{ratio(without[_key(row)]):.2f}" if _key(row) in without else "")
+            cells.append(without.get(_key(row), ""))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

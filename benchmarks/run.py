@@ -50,6 +50,10 @@ def main(suites: list[str] | None = None) -> None:
     for suite in asked.suites:
         print(report.HEADING, flush=True)
         for case, found in _measured(suite, asked, options):
+            if isinstance(found, CaseError):
+                print(f"{case.phase:8s}{case.name}: {found}", flush=True)
+                results.add_failure(kernels, _about(suite, case), str(found))
+                continue
             row = _row(suite, case, found)
             results.add(kernels, row)
             print(report.line(row, results.peak(kernels)), flush=True)
@@ -94,7 +98,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _measured(suite: str, asked: argparse.Namespace, options: Options) -> Any:
-    """Yield each chosen case of a suite with what was found."""
+    """Yield each chosen case of a suite with what was found, or why nothing was."""
     cases = importlib.import_module(suite).CASES
     chosen = [
         (index, case)
@@ -109,15 +113,21 @@ def _measured(suite: str, asked: argparse.Namespace, options: Options) -> Any:
                     yield case, measure(started, suite, index, options)
                     continue
                 if not fits(options.limit * case.gigabytes):
-                    raise CaseError(f"{options.limit * case.gigabytes:g} GB of memory are not free")
+                    print(f"{case.phase:8s}{case.name}: {options.limit * case.gigabytes:g} GB of memory are not free")
+                    continue
                 yield case, measure_apart(suite, index, options, case.gigabytes)
             except CaseError as error:
-                print(f"{case.phase:8s}{case.name}: {error}", flush=True)
+                yield case, error
+
+
+def _about(suite: str, case: Any) -> dict[str, str]:
+    """Return what names a case."""
+    return {"suite": suite, "name": case.name, "phase": case.phase, "what": getattr(case, "what", case.name)}
 
 
 def _row(suite: str, case: Any, found: dict[str, Any]) -> dict[str, Any]:
     """Return what is kept of a measurement."""
-    row = {"suite": suite, "name": case.name, "phase": case.phase, "what": getattr(case, "what", case.name)}
+    row: dict[str, Any] = _about(suite, case)
     for side in SIDES:
         row[side] = summary(found[side]["seconds"]) | {key: found[side][key] for key in ("before_mb", "peak_mb")}
         row[side] |= {"parts": found[side]["parts"]} if found[side]["parts"] else {}

@@ -171,23 +171,3 @@ def test_factors_beside_a_layer_do_what_factors_in_its_weight_do(benchmarks):
     torch_lora.merge(network)
     assert not any(isinstance(module, torch_lora.Adapted) for module in network.modules())
     assert torch.allclose(outputs(), beside, atol=1e-5)
-
-
-def test_parts_stand_beside_their_share_of_the_whole(benchmarks, tmp_path):
-    import report
-
-    def side(median, **parts):
-        return {"median": median, "least": median, "most": median, "before_mb": 1, "peak_mb": 2, "parts": parts}
-
-    row = {"suite": "turbo", "name": "turbo-infer", "phase": "forward", "what": "the whole", "flops": 0, "error": 1e-6}
-    row |= {"vgen": side(2.0, unet=1.0), "torch": side(8.0, unet=5.0)}
-    results = report.Results(tmp_path / "results.json")
-    results.describe("on", {"processor": "some"})
-    results.add("on", row)
-    page = tmp_path / "performance.md"
-    markers = ("machine", "models", "ops", "library", "turbo", "turbo-parts")
-    page.write_text("".join(f"<!-- bench:{name} -->\n<!-- /bench:{name} -->\n" for name in markers))
-    report.write(results, tmp_path)
-    text = page.read_text()
-    assert "| turbo-infer | unet | 1000 | 50 % | 5000 | 62 % | 0.20 |" in text
-    assert "| forward | the whole | 2000 (2000-2000) | 8000 (8000-8000) | **0.25** |" in text
