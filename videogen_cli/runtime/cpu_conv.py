@@ -25,6 +25,9 @@ import mindspore.ops
 import numpy as np
 from mindspore import nn
 
+from videogen_cli.runtime.compositions import permute
+from videogen_cli.runtime.cpu_repeat import rows as rows_of
+
 ops: Any = mindspore.ops  # its annotations do not know that operators return tensors
 
 # A gathered matrix above this size is made one slice of the kernel at a time, which bounds memory.
@@ -96,7 +99,7 @@ class GatheredProduct(nn.Cell):
     def bprop(self, x: Any, weight: Any, forward: Any, backward: Any, out: Any, dout: Any) -> Any:
         """Gather again instead of keeping the gathered rows: they are ``taps`` times the input."""
         taps, c, o = weight.shape
-        flipped = weight.transpose(0, 2, 1).reshape(taps * o, c)
+        flipped = permute(weight, (0, 2, 1)).reshape(taps * o, c)
         dx = _matmul(_gathered(dout, backward, taps), flipped).reshape(x.shape)
         dweight = _matmul_ta(_gathered(x, forward, taps), dout.reshape(-1, o)).reshape(weight.shape)
         return dx, dweight, ops.zeros_like(forward), ops.zeros_like(backward)
@@ -131,7 +134,7 @@ def convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilat
         reach = (kernel[axis] - 1) * (dilation[axis] if dilation else 1) + 1
         out = (size[axis] + padding[2 * axis] + padding[2 * axis + 1] - reach) // stride[axis] + 1
         extent += (out,)
-    matrix = weight.reshape(weight.shape[0], weight.shape[1], -1).transpose(2, 1, 0)
+    matrix = permute(weight.reshape(weight.shape[0], weight.shape[1], -1), (2, 1, 0))
     return _multiplied(x, matrix, bias, extent, (size, kernel, stride, padding, dilation), False)
 
 
@@ -153,7 +156,7 @@ def transposed_convolution(x: Any, weight: Any, bias: Any, stride: Any, padding:
     for axis in range(len(kernel)):
         spread = (x.shape[2 + axis] - 1) * stride[axis] + kernel[axis]
         extent += (spread - padding[2 * axis] - padding[2 * axis + 1],)
-    matrix = weight.reshape(weight.shape[0], weight.shape[1], -1).transpose(2, 0, 1)
+    matrix = permute(weight.reshape(weight.shape[0], weight.shape[1], -1), (2, 0, 1))
     return _multiplied(x, matrix, bias, extent, (extent, kernel, stride, padding, ()), True)
 
 
@@ -165,7 +168,7 @@ def _multiplied(x: Any, matrix: Any, bias: Any, extent: Any, geometry: Any, reve
     for out in extent:
         points = points * out
     step = taps if 4 * b * points * taps * c <= _MAX_GATHERED_BYTES else taps // kernel[0]
-    rows = x.reshape(b, c, -1).transpose(0, 2, 1)
+    rows = permute(x.reshape(b, c, -1), (0, 2, 1))
     total: Any = None
     for first in range(0, taps, step):
         last = first + step
@@ -174,5 +177,5 @@ def _multiplied(x: Any, matrix: Any, bias: Any, extent: Any, geometry: Any, reve
         part = _gathered_product(rows, matrix[first:last], forward, backward)
         total = part if total is None else total + part
     if bias is not None:
-        total = total + bias
-    return total.transpose(0, 2, 1).reshape((b, o, *extent))
+        total = total + rows_of(bias, b * points).reshape(total.shape)
+    return permute(total, (0, 2, 1)).reshape((b, o, *extent))

@@ -11,6 +11,8 @@ from typing import Any
 import mindspore.ops
 from mindspore import nn
 
+from videogen_cli.runtime.cpu_repeat import columns
+
 ops: Any = mindspore.ops  # its annotations do not know that operators return tensors
 
 _mean = ops.ReduceMean(keep_dims=True)
@@ -27,11 +29,11 @@ class GroupNorm(nn.Cell):
         """Return (y (b g k l), centred, rstd)."""
         b, g, k, n = x.shape
         rows = x.reshape(b * g, k * n)
-        centred = rows - _mean(rows, -1)
+        centred = rows - columns(_mean(rows, -1), k * n)
         rstd = ops.rsqrt(_mean(centred * centred, -1) + eps)
         scale = (rstd.reshape(b, g, 1) * weight).reshape(-1, 1)
-        scaled = (centred.reshape(-1, n) * scale).reshape(b, g * k, n)
-        return (scaled + bias.reshape(-1, 1)).reshape(x.shape), centred, rstd
+        shift = ops.broadcast_to(bias.reshape(1, -1), (b, g * k)).reshape(-1, 1)
+        return (centred.reshape(-1, n) * columns(scale, n) + columns(shift, n)).reshape(x.shape), centred, rstd
 
     def bprop(self, x: Any, weight: Any, bias: Any, eps: float, out: Any, dout: Any) -> Any:
         """Reduce to sums per channel first, so that only four passes touch whole activations."""
@@ -41,8 +43,8 @@ class GroupNorm(nn.Cell):
         along = _sum(dy * centred.reshape(-1, n), -1).reshape(b, g, k) * rstd
         offset = _sum(plain * weight, -1) * rstd / (k * n)
         slope = _sum(along * weight, -1) * rstd * rstd / (k * n)
-        grown = (dy * (rstd * weight).reshape(-1, 1)).reshape(-1, k * n)
-        dx = (grown - centred * slope.reshape(-1, 1)) - offset.reshape(-1, 1)
+        grown = (dy * columns((rstd * weight).reshape(-1, 1), n)).reshape(-1, k * n)
+        dx = (grown - centred * columns(slope.reshape(-1, 1), k * n)) - columns(offset.reshape(-1, 1), k * n)
         return dx.reshape(x.shape), ops.ReduceSum()(along, 0), ops.ReduceSum()(plain, 0), 0.0
 
 
