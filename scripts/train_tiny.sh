@@ -65,8 +65,10 @@ train all-1 all "$begin" train.max_steps=233 train.end_learning_rate=7e-5
 train all-2 all "weights.lora=$(newest all-1)/ema-lora.safetensors" train.max_steps=300 train.learning_rate=7e-5
 ship "$(newest all-2)/ema-lora.safetensors" lora
 
-# Students that were rewarded otherwise, to see what each reward does.
+# Students that were rewarded otherwise or not at all, to see what each reward does.
+train longer distill "$begin" train.max_steps=200
 train image 1 "$begin" train.max_steps=200 train.end_learning_rate=7.5e-5
 train video 2 "$begin" train.max_steps=200 train.end_learning_rate=7.5e-5
 python scripts/prove_t2v_turbo.py --output-dir "$runs/proof" --variant "none=$(newest distill)/ema-lora.safetensors" \
+  "longer=$(newest longer)/ema-lora.safetensors" \
   "image=$(newest image)/ema-lora.safetensors" "video=$(newest video)/ema-lora.safetensors"
