@@ -62,9 +62,9 @@ from mindspore import Tensor, nn
 class Net(nn.Cell):
     def __init__(self, constant):
         super().__init__()
-        self.constant = Tensor([float(constant)])
+        self.constant, self.parts = Tensor([float(constant[0])]), (float(constant[1:] or 1), "words")
     def construct(self, x):
-        return x * self.constant + 1.0
+        return x * self.constant * self.parts[0] + 1.0
 """
 USES_NET = """
 import sys
@@ -89,8 +89,9 @@ def test_another_constant_and_other_code_are_other_graphs(tmp_path):
         return float(done.stdout), len(list(tmp_path.rglob("*.zip")))
 
     assert [compute("2"), compute("2"), compute("3")] == [(3, 1), (3, 1), (4, 2)]
+    assert [compute("24"), compute("24"), compute("2")] == [(9, 3), (9, 3), (3, 3)]
     (tmp_path / "net.py").write_text(NET.replace("1.0", "5.0"))
-    assert [compute("2"), compute("2")] == [(7, 3), (7, 3)]
+    assert [compute("2"), compute("2")] == [(7, 4), (7, 4)]
 
 
 @pytest.mark.parametrize("damage", ["empty", "noise", "half", "flipped"])

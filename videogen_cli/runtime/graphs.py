@@ -181,18 +181,27 @@ def run(cell: Callable[..., Any], arrays: tuple[np.ndarray, ...], *identity: Any
 
 
 def _contents(cell: Any) -> list[Any]:
-    """Return digests of what graphs hold of a cell: tensors that are no parameters, and the code of its parts."""
-    from mindspore import Parameter, Tensor
+    """Return what graphs hold of a cell: its parts' numbers, words and constants (as digests), and their code's."""
+    from mindspore.nn import Cell
 
-    found, modules = [], set()
+    found, modules, common = [], set(), vars(Cell()).keys()
     for name, part in cell.cells_and_names() if hasattr(cell, "cells_and_names") else ():
         modules.add(type(part).__module__)
-        for key, value in vars(part).items():
-            if isinstance(value, Tensor) and not isinstance(value, Parameter):
-                array = value.asnumpy()
-                found.append((name, key, str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest()))
+        found += [(name, key, _held(value)) for key, value in vars(part).items() if key not in common]
     files = [getattr(sys.modules.get(module), "__file__", None) for module in sorted(modules)]
     return [*found, *(sha256_file(file) for file in files if file)]
+
+
+def _held(value: Any) -> Any:
+    """Return an attribute as JSON tells it; parameters, whose values no graph holds, and other objects as nothing."""
+    from mindspore import Parameter, Tensor
+
+    if isinstance(value, list | tuple):
+        return [_held(item) for item in value]
+    if isinstance(value, Tensor) and not isinstance(value, Parameter):
+        array = value.asnumpy()
+        return str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest()
+    return value if isinstance(value, bool | int | float | str) else None
 
 
 def _widened(array: np.ndarray) -> np.ndarray:
