@@ -34,8 +34,7 @@ ops: Any = mindspore.ops  # its annotations do not know that operators return te
 _MAX_GATHERED_BYTES = 256 << 20
 
 _gather = ops.Gather()
-_matmul = ops.MatMul()
-_matmul_ta = ops.MatMul(transpose_a=True)
+_matmul, _matmul_ta, _matmul_tb = ops.MatMul(), ops.MatMul(transpose_a=True), ops.MatMul(transpose_b=True)
 
 
 @lru_cache(maxsize=256)
@@ -86,23 +85,37 @@ def _rows(
 
 
 class GatheredProduct(nn.Cell):
-    """Gather the rows of x (b p c) that each output needs and multiply them by weight (taps c o): (b q o).
+    """Gather the rows of x (b p c) that each output needs and multiply them by weight (o taps c): (b q o).
 
     ``forward`` (q*taps) and ``backward`` (p*taps) are flat tables of :func:`row_tables`.
     """
 
     def construct(self, x: Any, weight: Any, forward: Any, backward: Any) -> Any:
         """Return (b q o)."""
-        taps, c, o = weight.shape
-        return _matmul(_gathered(x, forward, taps), weight.reshape(taps * c, o)).reshape(x.shape[0], -1, o)
+        o, taps, c = weight.shape
+        return _matmul_tb(_gathered(x, forward, taps), weight.reshape(o, taps * c)).reshape(x.shape[0], -1, o)
 
     def bprop(self, x: Any, weight: Any, forward: Any, backward: Any, out: Any, dout: Any) -> Any:
         """Gather again instead of keeping the gathered rows: they are ``taps`` times the input."""
-        taps, c, o = weight.shape
-        flipped = permute(weight, (0, 2, 1)).reshape(taps * o, c)
+        o, taps, c = weight.shape
+        flipped = _swapped(weight).reshape(taps * o, c)
         dx = _matmul(_gathered(dout, backward, taps), flipped).reshape(x.shape)
-        dweight = _matmul_ta(_gathered(x, forward, taps), dout.reshape(-1, o)).reshape(weight.shape)
+        dweight = _matmul_ta(dout.reshape(-1, o), _gathered(x, forward, taps)).reshape(weight.shape)
         return dx, dweight, ops.zeros_like(forward), ops.zeros_like(backward)
+
+
+def _swapped(x: Any) -> Any:
+    """Return x (a b c) as (b a c): faster than a transposition, and without its table."""
+    a, b, c = x.shape
+    return x.reshape(1, a, c) if b == 1 else ops.concat([part.reshape(1, a, c) for part in ops.split(x, 1, 1)], 0)
+
+
+def _by_taps(weight: Any) -> Any:
+    """Return kernels (o c taps) as (o taps c): see :func:`_swapped`."""
+    o, c, taps = weight.shape
+    if taps == 1:
+        return weight.reshape(o, 1, c)
+    return ops.concat([part.reshape(o, 1, c) for part in ops.split(weight, 1, 2)], 1)
 
 
 def _gathered(rows: Any, table: Any, taps: int) -> Any:
@@ -134,7 +147,7 @@ def convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilat
         reach = (kernel[axis] - 1) * (dilation[axis] if dilation else 1) + 1
         out = (size[axis] + padding[2 * axis] + padding[2 * axis + 1] - reach) // stride[axis] + 1
         extent += (out,)
-    matrix = permute(weight.reshape(weight.shape[0], weight.shape[1], -1), (2, 1, 0))
+    matrix = _by_taps(weight.reshape(weight.shape[0], weight.shape[1], -1))
     return _multiplied(x, matrix, bias, extent, (size, kernel, stride, padding, dilation), False)
 
 
@@ -156,14 +169,14 @@ def transposed_convolution(x: Any, weight: Any, bias: Any, stride: Any, padding:
     for axis in range(len(kernel)):
         spread = (x.shape[2 + axis] - 1) * stride[axis] + kernel[axis]
         extent += (spread - padding[2 * axis] - padding[2 * axis + 1],)
-    matrix = permute(weight.reshape(weight.shape[0], weight.shape[1], -1), (2, 0, 1))
+    matrix = permute(weight.reshape(weight.shape[0], weight.shape[1], -1), (1, 2, 0))
     return _multiplied(x, matrix, bias, extent, (extent, kernel, stride, padding, ()), True)
 
 
 def _multiplied(x: Any, matrix: Any, bias: Any, extent: Any, geometry: Any, reverse: bool) -> Any:
-    """Gather and multiply by matrix (taps c o), with the tables of a convolution, or with both in reverse."""
+    """Gather and multiply by matrix (o taps c), with the tables of a convolution, or with both in reverse."""
     size, kernel, stride, padding, dilation = geometry
-    b, c, taps, o = x.shape[0], x.shape[1], matrix.shape[0], matrix.shape[2]
+    b, c, (o, taps, _) = x.shape[0], x.shape[1], matrix.shape
     points = 1
     for out in extent:
         points = points * out
@@ -174,7 +187,7 @@ def _multiplied(x: Any, matrix: Any, bias: Any, extent: Any, geometry: Any, reve
         last = first + step
         forward = _rows(size, kernel, stride, padding, dilation, first, last, reverse)
         backward = _rows(size, kernel, stride, padding, dilation, first, last, not reverse)
-        part = _gathered_product(rows, matrix[first:last], forward, backward)
+        part = _gathered_product(rows, matrix[:, first:last] if step < taps else matrix, forward, backward)
         total = part if total is None else total + part
     if bias is not None:
         total = total + rows_of(bias, b * points).reshape(total.shape)
