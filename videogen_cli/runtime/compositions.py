@@ -34,7 +34,7 @@ def with_repeated_frames(x: Any, front: int, back: int) -> Any:
     return ops.concat(copies, 2) if front + back else x
 
 
-def tokens_of(images: Any, frames: int) -> Any:
+def tokens_of(images: Any, frames: int, permute: Any = permute) -> Any:
     """Return the pixels of (n c ...) as (n p c), or with ``frames`` f, for n = (b f), as ((b p) f c)."""
     n, c = images.shape[:2]
     if frames == 0:
@@ -42,7 +42,7 @@ def tokens_of(images: Any, frames: int) -> Any:
     return permute(images.reshape(n // frames, frames, c, -1), (0, 3, 1, 2)).reshape(-1, frames, c)
 
 
-def images_of(tokens: Any, shape: Any, frames: int) -> Any:
+def images_of(tokens: Any, shape: Any, frames: int, permute: Any = permute) -> Any:
     """Return what :func:`tokens_of` made tokens of; ``shape`` (n c ...) is that of the images."""
     n, c = shape[:2]
     if frames == 0:

@@ -94,12 +94,19 @@ if REAL:
     linear, upsample_nearest = _target_ops.linear, _target_ops.upsample_nearest
     permute, shift_channels = _target_ops.permute, _target_ops.shift_channels
     linear_from_channels, linear_to_channels = _target_ops.linear_from_channels, _target_ops.linear_to_channels
-    tokens_of, images_of = compositions.tokens_of, compositions.images_of
 
     _matmul_tb = ops.MatMul(transpose_b=True)
 
     relu, sin, cos, log, sqrt, floor = ops.relu, ops.sin, ops.cos, ops.log, ops.sqrt, ops.floor
     where, maximum, stop_gradient, assign = ops.where, ops.maximum, ops.stop_gradient, ops.assign
+
+    def tokens_of(x: Any, frames: int) -> Any:
+        """Return the pixels of images as tokens."""
+        return compositions.tokens_of(x, frames, permute)
+
+    def images_of(tokens: Any, shape: Any, frames: int) -> Any:
+        """Return what :func:`tokens_of` made tokens of."""
+        return compositions.images_of(tokens, shape, frames, permute)
 
     def chunk(x: Any, n: int, axis: int) -> Any:
         """Cut ``x`` into ``n`` equal parts along ``axis``."""
