@@ -88,13 +88,21 @@ class Side:
         """Wait for the answer, and see to it that the worker does not take the whole machine's memory meanwhile."""
         assert self.process.stdout
         while not select.select([self.process.stdout], [], [], WATCH_SECONDS)[0]:
-            if gigabytes("VmRSS", f"/proc/{self.process.pid}/status") > self.limit:
+            if self._resident() > self.limit:
                 raise CaseError(f"{self.name} needs more than {self.limit:g} GB")
         line = self.process.stdout.readline()
         if not line:
             raise CaseError(f"{self.name}'s process ended with {self.process.wait()} when asked to {do}")
         self.process.send_signal(signal.SIGSTOP)
         return json.loads(line)
+
+    def _resident(self) -> float:
+        return gigabytes("VmRSS", f"/proc/{self.process.pid}/status")
+
+    @property
+    def half_full(self) -> bool:
+        """Whether the process holds more than half of what it may: graphs of earlier cases are never given back."""
+        return self._resident() > self.limit / 2
 
     def pin(self) -> None:
         """Move all threads to the cores that are measured on."""

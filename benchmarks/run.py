@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import report  # noqa: E402
-from harness import DISTURBED, LIMIT, SIDES, CaseError, Options, disagreement, fits, measure, measure_apart, sides  # noqa: E402
+from harness import DISTURBED, LIMIT, SIDES, CaseError, Options, Side, disagreement, fits, measure, measure_apart, sides  # noqa: E402
 from machine import describe  # noqa: E402
 
 from videogen_cli.runtime.kernels.build import library  # noqa: E402
@@ -105,11 +105,14 @@ def _measured(suite: str, asked: argparse.Namespace, options: Options) -> Any:
         for index, case in enumerate(cases)
         if asked.only in case.name and asked.phase in (None, case.phase)
     ]
-    shared = sides(options, OPS_GIGABYTES) if suite == "ops" else contextlib.nullcontext()
-    with shared as started:
+    with contextlib.ExitStack() as shared:
+        started: dict[str, Side] = {}
         for index, case in chosen:
             try:
-                if started:
+                if suite == "ops":
+                    if not started or any(side.half_full for side in started.values()):
+                        shared.close()
+                        started = shared.enter_context(sides(options, OPS_GIGABYTES))
                     yield case, measure(started, suite, index, options)
                     continue
                 if not fits(options.limit * case.gigabytes):
