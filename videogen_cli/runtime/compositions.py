@@ -34,15 +34,18 @@ def with_repeated_frames(x: Any, front: int, back: int) -> Any:
     return ops.concat(copies, 2) if front + back else x
 
 
-def tokens_of(images: Any, frames: int, permute: Any = permute) -> Any:
-    """Return the pixels of (n c ...) as (n p c), or with ``frames`` f, for n = (b f), as ((b p) f c)."""
+def tokens_of(images: Any, frames: int, permute: Any) -> Any:
+    """Return the pixels of (n c ...) as (n p c), or with ``frames`` f, for n = (b f), as ((b p) f c).
+
+    ``permute`` is the target's.
+    """
     n, c = images.shape[:2]
     if frames == 0:
         return permute(images.reshape(n, c, -1), (0, 2, 1))
     return permute(images.reshape(n // frames, frames, c, -1), (0, 3, 1, 2)).reshape(-1, frames, c)
 
 
-def images_of(tokens: Any, shape: Any, frames: int, permute: Any = permute) -> Any:
+def images_of(tokens: Any, shape: Any, frames: int, permute: Any) -> Any:
     """Return what :func:`tokens_of` made tokens of; ``shape`` (n c ...) is that of the images."""
     n, c = shape[:2]
     if frames == 0:

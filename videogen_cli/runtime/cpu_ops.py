@@ -47,12 +47,12 @@ def linear(x: Any, weight: Any, bias: Any = None, residual: Any = None) -> Any:
 
 def linear_from_channels(x: Any, weight: Any, bias: Any = None, frames: int = 0) -> Any:
     """Transpose first."""
-    return linear(tokens_of(x, frames), weight, bias)
+    return linear(tokens_of(x, frames, permute), weight, bias)
 
 
 def linear_to_channels(x: Any, weight: Any, bias: Any, residual: Any, frames: int = 0) -> Any:
     """Transpose after."""
-    return images_of(linear(x, weight, bias), residual.shape, frames) + residual
+    return images_of(linear(x, weight, bias), residual.shape, frames, permute) + residual
 
 
 def conv2d(
