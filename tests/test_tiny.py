@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
