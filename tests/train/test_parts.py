@@ -152,3 +152,11 @@ def test_one_cycle(step, rate, beta1):
 def test_betas_stay_without_a_cycle_of_their_own():
     kept = TrainConfig(schedule="one_cycle", cycle=CycleConfig(cycle_betas=False))
     assert betas(3, kept) == betas(3, TrainConfig()) == (0.9, 0.999)
+
+
+def test_a_rate_leaves_graphs_as_they_are_and_a_width_does_not():
+    then = {"unet": {"width": 8}, "lora": {"rank": 4}, "seed": 0, "weights": {"unet": "a"}, "train": {"clip_norm": 1.0}}
+    same = {**then, "seed": 1, "weights": {"unet": "b"}, "train": {"clip_norm": 2.0, "learning_rate": 1e-3}}
+    assert identity.of_graphs(then) == identity.of_graphs(same)
+    for other in ({"unet": {"width": 16}}, {"lora": {"rank": 8}}, {"train": {"rate_factors": {"text": 0.0}}}):
+        assert identity.of_graphs(then) != identity.of_graphs({**then, **other})

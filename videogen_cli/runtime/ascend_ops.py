@@ -105,8 +105,8 @@ def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float, silu: bo
     The MindSpore port of T2V-Turbo keeps these norms in float32 too (``keep_gn_fp32``).
     """
     weight, bias = weight.astype(ms.float32), bias.astype(ms.float32)
-    normed = _fn.group_norm(clips_of(x, frames).astype(ms.float32), groups, weight, bias, eps)
-    return frames_of(_fn.silu(normed) if silu else normed, frames, x.shape).astype(x.dtype)
+    normed = _fn.group_norm(clips_of(x, frames, permute).astype(ms.float32), groups, weight, bias, eps)
+    return frames_of(_fn.silu(normed) if silu else normed, frames, x.shape, permute).astype(x.dtype)
 
 
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float, shift: Any = None, scale: Any = None) -> Any:

@@ -5,22 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import mindspore as ms
-import mindspore.mint
 import mindspore.ops
 
-mint: Any = mindspore.mint
 ops: Any = mindspore.ops  # its annotations do not know that operators return tensors
-
-_LARGE = 1 << 20  # elements
 
 
 def permute(x: Any, axes: Any) -> Any:
-    """Return ``x`` with its axes in that order.
-
-    In a graph on CPU ``Tensor.permute`` keeps a table of 8 bytes per element, each operation its own and until the
-    process ends; ``mint.permute`` keeps none and takes 2 to 4 times as long.
-    """
-    return mint.permute(x, axes) if x.size > _LARGE else x.permute(axes)
+    """Return ``x`` with its axes in that order."""
+    return x.permute(axes)
 
 
 def added(x: Any, residual: Any) -> Any:
@@ -53,13 +45,13 @@ def images_of(tokens: Any, shape: Any, frames: int, permute: Any) -> Any:
     return permute(tokens.reshape(n // frames, -1, frames, c), (0, 2, 3, 1)).reshape(shape)
 
 
-def clips_of(x: Any, frames: int) -> Any:
+def clips_of(x: Any, frames: int, permute: Any) -> Any:
     """Return images ((b f) c ...) as clips (b c f p), or as they are for one frame."""
     n, c = x.shape[:2]
     return x if frames == 1 else permute(x.reshape(n // frames, frames, c, -1), (0, 2, 1, 3))
 
 
-def frames_of(clips: Any, frames: int, shape: Any) -> Any:
+def frames_of(clips: Any, frames: int, shape: Any, permute: Any) -> Any:
     """Return what :func:`clips_of` made clips of; ``shape`` is that of the images."""
     return clips if frames == 1 else permute(clips, (0, 2, 1, 3)).reshape(shape)
 

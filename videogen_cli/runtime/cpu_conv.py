@@ -25,8 +25,8 @@ import mindspore.ops
 import numpy as np
 from mindspore import nn
 
-from videogen_cli.runtime.compositions import permute
-from videogen_cli.runtime.cpu_repeat import rows as rows_of
+from videogen_cli.runtime.cpu_layout import exchanged, permute
+from videogen_cli.runtime.cpu_layout import rows as rows_of
 
 ops: Any = mindspore.ops  # its annotations do not know that operators return tensors
 
@@ -98,24 +98,10 @@ class GatheredProduct(nn.Cell):
     def bprop(self, x: Any, weight: Any, forward: Any, backward: Any, out: Any, dout: Any) -> Any:
         """Gather again instead of keeping the gathered rows: they are ``taps`` times the input."""
         o, taps, c = weight.shape
-        flipped = _swapped(weight).reshape(taps * o, c)
+        flipped = exchanged(weight, 1).reshape(taps * o, c)
         dx = _matmul(_gathered(dout, backward, taps), flipped).reshape(x.shape)
         dweight = _matmul_ta(dout.reshape(-1, o), _gathered(x, forward, taps)).reshape(weight.shape)
         return dx, dweight, ops.zeros_like(forward), ops.zeros_like(backward)
-
-
-def _swapped(x: Any) -> Any:
-    """Return x (a b c) as (b a c): faster than a transposition, and without its table."""
-    a, b, c = x.shape
-    return x.reshape(1, a, c) if b == 1 else ops.concat([part.reshape(1, a, c) for part in ops.split(x, 1, 1)], 0)
-
-
-def _by_taps(weight: Any) -> Any:
-    """Return kernels (o c taps) as (o taps c): see :func:`_swapped`."""
-    o, c, taps = weight.shape
-    if taps == 1:
-        return weight.reshape(o, 1, c)
-    return ops.concat([part.reshape(o, 1, c) for part in ops.split(weight, 1, 2)], 1)
 
 
 def _gathered(rows: Any, table: Any, taps: int) -> Any:
@@ -147,7 +133,7 @@ def convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilat
         reach = (kernel[axis] - 1) * (dilation[axis] if dilation else 1) + 1
         out = (size[axis] + padding[2 * axis] + padding[2 * axis + 1] - reach) // stride[axis] + 1
         extent += (out,)
-    matrix = _by_taps(weight.reshape(weight.shape[0], weight.shape[1], -1))
+    matrix = exchanged(weight.reshape(weight.shape[0], weight.shape[1], -1), 2)
     return _multiplied(x, matrix, bias, extent, (size, kernel, stride, padding, dilation), False)
 
 

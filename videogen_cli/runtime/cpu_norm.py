@@ -11,7 +11,7 @@ from typing import Any
 import mindspore.ops
 from mindspore import nn
 
-from videogen_cli.runtime.cpu_repeat import columns
+from videogen_cli.runtime.cpu_layout import columns
 
 ops: Any = mindspore.ops  # its annotations do not know that operators return tensors
 
